@@ -1,0 +1,33 @@
+"""One workflow at a time per folder: a lock that a killed process can't leave behind.
+
+Snakemake's own lock is a file that survives kill -9 and then stops everybody until somebody
+unlocks by hand. This one is an flock(2): the kernel ends it with the process that holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+
+_held: list[int] = []
+
+
+def hold_folder(path: Path | str) -> str | None:
+    """Hold the lock file ``path`` until this process ends; else return who holds it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not inheritable: a child that outlives this process must not keep the folder.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with os.fdopen(handle, encoding="utf-8") as file:
+            return file.read().strip() or "an unknown process"
+    os.ftruncate(handle, 0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.write(handle, f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
+    _held.append(handle)
+    return None

@@ -1,0 +1,70 @@
+import pytest
+
+from sftflow import codegraph
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """A repository's scripts/ with a stage, two modules below it and one beside it."""
+    files = {
+        "stage.py": "from pkg.near import f\n\nprint(f(1))\n",
+        "pkg/__init__.py": "",
+        "pkg/near.py": '"""Doc."""\nfrom pkg import far\n\ndef f(x):\n    return far.g(x)\n',
+        "pkg/far.py": "def g(x):\n    return x + 1\n",
+        "pkg/other.py": "def h():\n    return 0\n",
+        "templates/page.j2": '{% include "part.j2" %}',
+        "templates/part.j2": "<p>",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(codegraph, "SCRIPTS", tmp_path)
+    return tmp_path
+
+
+def digest(stage="stage", packages=()):
+    codegraph._file_facts.cache_clear()
+    codegraph.code_digest.cache_clear()
+    return codegraph.code_digest(stage, packages)
+
+
+def test_comments_docstrings_and_layout_change_nothing(scripts):
+    before = digest()
+    (scripts / "pkg/near.py").write_text(
+        '"""Other doc."""\n# why\nfrom pkg import far\n\n\ndef f( x ):\n'
+        '    "d"\n    return far.g( x )\n'
+    )
+    assert digest() == before
+
+
+def test_a_change_two_imports_away_counts(scripts):
+    before = digest()
+    (scripts / "pkg/far.py").write_text("def g(x):\n    return x + 2\n")
+    assert digest() != before
+
+
+def test_a_module_that_is_not_imported_does_not_count(scripts):
+    before = digest()
+    (scripts / "pkg/other.py").write_text("def h():\n    return 1\n")
+    assert digest() == before
+
+
+def test_an_import_within_a_function_counts(scripts):
+    (scripts / "stage.py").write_text("def main():\n    from pkg.other import h\n    h()\n")
+    before = digest()
+    (scripts / "pkg/other.py").write_text("def h():\n    return 1\n")
+    assert digest() != before
+
+
+def test_a_named_template_and_what_it_includes_count(scripts):
+    (scripts / "stage.py").write_text('PAGE = "page.j2"\n')
+    before = digest()
+    (scripts / "templates/part.j2").write_text("<b>")
+    assert digest() != before
+
+
+def test_package_versions_count(scripts, monkeypatch):
+    before = digest(packages=("numpy",))
+    monkeypatch.setattr(codegraph, "version", lambda _: "0.0.1")
+    assert digest(packages=("numpy",)) != before
+    assert digest() == digest(packages=())
