@@ -1,0 +1,204 @@
+"""What a schema can't say about a config: references, contradictions, files that must exist.
+
+Each function returns sentences, [] if all is well; nothing here raises or changes the config.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sftflow.plan import ancestry, root_base
+from sftflow.taskfiles import task_files
+
+
+def _unknown(key: str, name: Any, kind: str, known: Any) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    listed = ", ".join(known) or "none"
+    hint = f"; did you mean '{close[0]}'?" if close else f"; there are: {listed}"
+    return f"{key}: there is no {kind} '{name}'{hint}"
+
+
+def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
+    """Return all faults of references, combinations and files; ``root``: see project_root."""
+    dangling = [*_references(config)]
+    faults = list(dangling)
+    for check in (_bases, _datasets, _sources, _suites, _files):
+        faults += check(config, root)
+    if not dangling:
+        circles = [*_cycles(config)]  # what follows walks along the references
+        faults += circles or [*_runs(config, root), *_lengths(config, root)]
+    return faults
+
+
+def _references(config: dict) -> Iterator[str]:
+    models = {**config["bases"], **config["runs"]}
+    for name in sorted(set(config["bases"]) & set(config["runs"])):
+        yield f"runs.{name}: a base has the same name; both would be results/models/{name}"
+    for name, run in config["runs"].items():
+        if run["base"] not in models:
+            yield _unknown(f"runs.{name}.base", run["base"], "base", models)
+        if run["dataset"] not in config["datasets"]:
+            yield _unknown(f"runs.{name}.dataset", run["dataset"], "dataset", config["datasets"])
+        for suite in run["suites"]:
+            if suite not in config["suites"]:
+                yield _unknown(f"runs.{name}.suites", suite, "suite", config["suites"])
+    yield from _data_references(config)
+
+
+def _data_references(config: dict) -> Iterator[str]:
+    for name, dataset in config["datasets"].items():
+        for source in dataset["sources"]:
+            if source not in config["sources"]:
+                yield _unknown(f"datasets.{name}.sources", source, "source", config["sources"])
+    for name, suite in config["suites"].items():
+        if suite["dataset"] is not None and suite["dataset"] not in config["datasets"]:
+            key = f"suites.{name}.dataset"
+            yield _unknown(key, suite["dataset"], "dataset", config["datasets"])
+
+
+def _cycles(config: dict) -> Iterator[str]:
+    told: set[str] = set()
+    for name in config["runs"]:
+        chain = ancestry(config, name)
+        if chain[-1] in chain[:-1] and not told & set(chain):
+            told.update(chain)
+            yield f"runs.{name}.base: the runs go round in a circle: {' <- '.join(chain)}"
+
+
+def _bases(config: dict, root: Path) -> Iterator[str]:
+    for name, base in config["bases"].items():
+        key = f"bases.{name}"
+        given = [k for k in ("make", "path", "hub") if base[k] is not None]
+        if len(given) != 1:
+            what = " and ".join(given) or "nothing"
+            yield f"{key}: must have one of make, path and hub; it has {what}"
+            continue
+        if base["make"] is not None:
+            yield from _made(key, base)
+        if base["hub"] is not None and base["revision"] is None:
+            yield f"{key}.revision: is missing; pin the commit of {base['hub']} (40 hex digits)"
+        if base["trust_remote_code"] and base["revision"] is None:
+            yield f"{key}.trust_remote_code: needs a pinned hub revision"
+        if base["template"].endswith(".jinja") and not (root / base["template"]).is_file():
+            yield f"{key}.template: there is no file {root / base['template']}"
+        if base["path"] is not None:
+            yield from _model_folder(f"{key}.path", root / base["path"])
+
+
+def _made(key: str, base: dict) -> Iterator[str]:
+    make = base["make"]
+    if base["template"] == "native":
+        yield f"{key}.template: a made base has no template of its own; choose chatml"
+    if make["hidden_size"] % make["num_attention_heads"]:
+        yield f"{key}.make.hidden_size: must be a multiple of num_attention_heads"
+    if make["num_attention_heads"] % make["num_key_value_heads"]:
+        yield f"{key}.make.num_attention_heads: must be a multiple of num_key_value_heads"
+
+
+def _model_folder(key: str, folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        yield f"{key}: there is no folder {folder}"
+        return
+    if not (folder / "config.json").is_file():
+        yield f"{key}: {folder} holds no config.json, so it is no Hugging Face model"
+    if not any(folder.glob("*.safetensors")):
+        yield f"{key}: {folder} holds no *.safetensors; convert it (pickles are not loaded)"
+    if not (folder / "tokenizer.json").is_file() and not any(folder.glob("tokenizer*")):
+        yield f"{key}: {folder} holds no tokenizer"
+
+
+def _runs(config: dict, root: Path) -> Iterator[str]:
+    for name, run in config["runs"].items():
+        positions = max_positions(config, root, root_base(config, name))
+        if positions is not None and run["max_length"] > positions:
+            yield (
+                f"runs.{name}.max_length: {run['max_length']} is more than the "
+                f"{positions} positions of base '{root_base(config, name)}'"
+            )
+
+
+def max_positions(config: dict, root: Path, base: str) -> int | None:
+    """Return the longest sequence of a base (tokens), None where only the hub knows."""
+    entry = config["bases"][base]
+    if entry["make"] is not None:
+        return entry["make"]["max_position_embeddings"]
+    if entry["path"] is None:
+        return None
+    try:
+        said = json.loads((root / entry["path"] / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said.get("max_position_embeddings") if isinstance(said, dict) else None
+
+
+def _lengths(config: dict, root: Path) -> Iterator[str]:
+    grid, asked = config["latency"], config["serve"]["max_model_len"]
+    longest = max(grid["prompt_tokens"]) + max(grid["output_tokens"])
+    for base in sorted({root_base(config, run) for run in config["runs"]}):
+        positions = max_positions(config, root, base)
+        if asked and positions and asked > positions:
+            yield (
+                f"serve.max_model_len: {asked} is more than the {positions} positions of '{base}'"
+            )
+        limit = min((n for n in (asked, positions) if n), default=None)
+        if limit is not None and longest > limit:
+            yield (
+                f"latency: prompt_tokens {max(grid['prompt_tokens'])} + output_tokens "
+                f"{max(grid['output_tokens'])} is more than the {limit} tokens that '{base}' takes"
+            )
+
+
+def _datasets(config: dict, root: Path) -> Iterator[str]:  # noqa: ARG001
+    for name, dataset in config["datasets"].items():
+        split = dataset["split"]
+        shares = [v for v in (split["validation"], split["test"]) if v < 1]
+        if sum(shares) >= 1:
+            yield f"datasets.{name}.split: validation and test leave no row to train on"
+        for part in ("validation", "test"):
+            if split[part] >= 1 and split[part] != int(split[part]):
+                yield f"datasets.{name}.split.{part}: a number of rows must be whole"
+
+
+def _sources(config: dict, root: Path) -> Iterator[str]:
+    for name, source in config["sources"].items():
+        key = f"sources.{name}"
+        columns = source["columns"]
+        if source["format"] == "columns" and columns is None:
+            yield f"{key}.columns: is missing; format 'columns' needs prompt and completion"
+        if columns is not None:
+            if source["format"] not in ("auto", "columns"):
+                yield f"{key}.columns: stands beside format '{source['format']}'; leave one out"
+            if "messages" not in columns and not {"prompt", "completion"} <= set(columns):
+                yield f"{key}.columns: needs prompt and completion, or messages"
+        for path in source["path"] if isinstance(source["path"], list) else [source["path"]]:
+            if not (root / path).exists() and not glob.glob(str(root / path), recursive=True):  # noqa: PTH207 (absolute patterns)
+                yield f"{key}.path: there is no file, folder or match for {root / path}"
+
+
+def _suites(config: dict, root: Path) -> Iterator[str]:
+    for name, suite in config["suites"].items():
+        if suite["folder"] is None:
+            continue
+        folder = root / suite["folder"]
+        if not folder.is_dir():
+            yield f"suites.{name}.folder: there is no folder {folder}"
+            continue
+        known, faults = task_files(folder)
+        yield from (f"suites.{name}.folder: {fault}" for fault in faults)
+        for task in suite["tasks"]:
+            if task not in known:
+                yield _unknown(f"suites.{name}.tasks", task, f"task in {folder}", known)
+
+
+def _files(config: dict, root: Path) -> Iterator[str]:
+    for name, path in config["texts"].items():
+        if not (root / path).is_file():
+            yield f"texts.{name}: there is no file {root / path}"
+    prompts = config["generation"]["prompts"]
+    if prompts is not None and not (root / prompts).is_file():
+        yield f"generation.prompts: there is no file {root / prompts}"

@@ -1,0 +1,107 @@
+"""Read YAML as a person means it: numbers are numbers, `no` is a word, no key twice.
+
+PyYAML follows YAML 1.1, in which 2e-4 is text, `no` is False, 12:30 is 750 and the second of
+two equal keys wins without a word. Here the scalars are those of YAML 1.2's core schema.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class ConfigFault(Exception):
+    """What is wrong with a config: ``faults`` is a list of sentences."""
+
+    def __init__(self, faults: list[str]) -> None:
+        """Keep the sentences."""
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2 scalars and without duplicate keys."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's own way to say it)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Refuse a key that stands twice."""
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if isinstance(key, list | dict):
+                raise yaml.MarkedYAMLError(None, None, "a key must be text", key_node.start_mark)
+            if key in seen:
+                problem = f"key '{key}' stands twice (first in line {seen[key]})"
+                raise yaml.MarkedYAMLError(None, None, problem, key_node.start_mark)
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
+_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
+_resolve(
+    "float",
+    r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+)$",
+    "-+.0123456789",
+)
+
+
+def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node), 10)  # 010 is ten, not eight
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
+def read_yaml(path: Path | str) -> Any:
+    """Return the content of a YAML file; raise ConfigFault with file, line and what is wrong."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigFault([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault([f"{path}: cannot be read: {error}"]) from None
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        if "\\t" in problem or "'\t'" in problem:
+            problem = "a tab stands where spaces must be; YAML indents with spaces"
+        raise ConfigFault([f"{place}: {problem}"]) from None
+
+
+def merged(below: Any, above: Any) -> Any:
+    """Return ``below`` with ``above`` laid over it: mappings key by key, all else whole."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    result = dict(below)
+    for key, value in above.items():
+        result[key] = merged(result[key], value) if key in result else value
+    return result
+
+
+def read_config_files(paths: list[Path], overrides: dict | None = None) -> dict:
+    """Return the config of ``paths`` laid over each other, then ``overrides`` (--config)."""
+    config: dict = {}
+    for path in paths:
+        part = read_yaml(path)
+        if part is None:
+            raise ConfigFault([f"{path}: the file is empty"])
+        if not isinstance(part, dict):
+            raise ConfigFault([f"{path}: must hold keys and values, not a {type(part).__name__}"])
+        config = merged(config, part)
+    return merged(config, overrides or {})

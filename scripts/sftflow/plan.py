@@ -1,0 +1,115 @@
+"""What follows from a config: which runs a sweep means, who starts from whom, what measures what.
+
+Pure functions of the checked config; the rules ask here and decide nothing themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from typing import Any
+
+from sftflow.manifests import sha256_json
+
+
+def _value_in_name(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return re.sub(r"[^a-z0-9.-]+", "_", text.lower()).strip("_-.") or "x"
+
+
+def expand_sweeps(config: dict) -> list[str]:
+    """Replace each run with a sweep by its named combinations; return sentences about faults.
+
+    ``grid`` with {lora.r: [8, 32]} becomes grid.r-8 and grid.r-32.
+    """
+    faults: list[str] = []
+    runs: dict[str, dict] = {}
+    for name, run in config["runs"].items():
+        sweep = run["sweep"]
+        for combination in itertools.product(*sweep.values()):
+            one = {**copy.deepcopy(run), "sweep": {}}
+            one_name = name
+            for key, value in zip(sweep, combination, strict=True):
+                *path, last = key.split(".")
+                place: Any = one
+                for part in path:
+                    place = place.get(part) if isinstance(place, dict) else None
+                if not isinstance(place, dict) or last not in place or last == "sweep":
+                    faults.append(f"runs.{name}.sweep: '{key}' is no key of a run")
+                    break
+                place[last] = value
+                one_name += f".{last}-{_value_in_name(value)}"
+            if one_name in runs or (one_name != name and one_name in config["runs"]):
+                faults.append(f"runs.{name}.sweep: two runs would be named '{one_name}'")
+            runs[one_name] = one
+    config["runs"] = runs
+    return list(dict.fromkeys(faults))
+
+
+def ancestry(config: dict, model: str) -> list[str]:
+    """Return a model, its start model, that one's start model ...; stops where it repeats."""
+    chain = [model]
+    while chain[-1] in config["runs"]:
+        chain.append(config["runs"][chain[-1]]["base"])
+        if chain[-1] in chain[:-1]:
+            break
+    return chain
+
+
+def root_base(config: dict, model: str) -> str:
+    """Return the base that a model goes back to (itself, if it is one)."""
+    return ancestry(config, model)[-1]
+
+
+def models(config: dict) -> list[str]:
+    """Return every model that is measured: the runs and the models that they start from."""
+    used = {start for run in config["runs"] for start in ancestry(config, run)}
+    return [name for name in (*config["bases"], *config["runs"]) if name in used]
+
+
+def descendants(config: dict, model: str) -> list[str]:
+    """Return the runs that go back to ``model``, itself included if it is a run."""
+    return [run for run in config["runs"] if model in ancestry(config, run)]
+
+
+def _union(lists: Any) -> list:
+    return list(dict.fromkeys(itertools.chain.from_iterable(lists)))
+
+
+def model_suites(config: dict, model: str) -> list[str]:
+    """Return the suites of a model: its run's, and those of every run that starts from it."""
+    return _union(config["runs"][run]["suites"] for run in descendants(config, model))
+
+
+def model_datasets(config: dict, model: str) -> list[str]:
+    """Return the datasets whose test rows a model answers, chosen as in model_suites."""
+    return _union([config["runs"][run]["dataset"]] for run in descendants(config, model))
+
+
+def model_keys(config: dict, model: str) -> list[str]:
+    """Return the templated data on whose validation rows a model's loss is measured."""
+    return _union([templated_key(config, run)] for run in descendants(config, model))
+
+
+def templated_spec(config: dict, run: str) -> dict:
+    """Return all that decides the tokens of a run's data."""
+    entry = config["runs"][run]
+    return {
+        "dataset": entry["dataset"],
+        "base": root_base(config, run),
+        "max_length": entry["max_length"],
+        "overlong": entry["overlong"],
+        "train_on": entry["train_on"],
+    }
+
+
+def templated_key(config: dict, run: str) -> str:
+    """Return the name of the folder of a run's tokens; runs that need the same share it."""
+    spec = templated_spec(config, run)
+    return f"{spec['dataset']}.{spec['base']}.{sha256_json(spec)[:8]}"
+
+
+def templated_specs(config: dict) -> dict[str, dict]:
+    """Return key -> spec of every templated dataset that some run needs."""
+    return {templated_key(config, run): templated_spec(config, run) for run in config["runs"]}

@@ -1,0 +1,34 @@
+"""The lm-eval task YAML files of a folder: which task each defines, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+
+class _TaskLoader(yaml.SafeLoader):
+    """SafeLoader that reads lm-eval's ``!function module.name`` as the text it is."""
+
+
+_TaskLoader.add_constructor("!function", lambda _, node: f"!function {node.value}")
+
+
+def task_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the file that defines each task of a folder, and sentences about bad files."""
+    known: dict[str, Path] = {}
+    faults = []
+    for path in sorted(Path(folder).rglob("*.yaml")):
+        try:
+            task = read_task(path)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            faults.append(f"{path} can't be read as YAML: {str(error).splitlines()[0]}")
+            continue
+        if isinstance(task, dict) and isinstance(task.get("task"), str):
+            known[task["task"]] = path
+    return known, faults
+
+
+def read_task(path: Path) -> object:
+    """Return what a task file says, without running any code that it names."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506

@@ -1,0 +1,51 @@
+from sftflow import plan
+
+CONFIG = {
+    "bases": {"tiny": {}, "unused": {}},
+    "datasets": {"a": {}, "b": {}},
+    "runs": {
+        name: {
+            "base": base,
+            "dataset": dataset,
+            "max_length": length,
+            "overlong": "drop",
+            "train_on": "all",
+            "suites": suites,
+        }
+        for name, base, dataset, length, suites in [
+            ("one", "tiny", "a", 64, ["s"]),
+            ("two", "one", "b", 64, ["t", "s"]),
+            ("three", "tiny", "a", 64, []),
+            ("long", "tiny", "a", 128, []),
+        ]
+    },
+}
+
+
+def test_models_are_the_runs_and_the_bases_that_some_run_uses():
+    assert plan.models(CONFIG) == ["tiny", "one", "two", "three", "long"]
+
+
+def test_a_base_is_measured_by_all_that_its_descendants_are_measured_by():
+    assert plan.model_suites(CONFIG, "tiny") == ["s", "t"]
+    assert plan.model_suites(CONFIG, "one") == ["s", "t"]
+    assert plan.model_suites(CONFIG, "two") == ["t", "s"]
+    assert plan.model_datasets(CONFIG, "tiny") == ["a", "b"]
+    assert plan.model_datasets(CONFIG, "three") == ["a"]
+
+
+def test_a_run_may_start_from_a_run():
+    assert plan.ancestry(CONFIG, "two") == ["two", "one", "tiny"]
+    assert plan.root_base(CONFIG, "two") == "tiny"
+
+
+def test_runs_that_need_the_same_tokens_share_them():
+    keys = {run: plan.templated_key(CONFIG, run) for run in CONFIG["runs"]}
+    assert keys["one"] == keys["three"]
+    assert len(set(keys.values())) == 3
+
+
+def test_names_of_a_sweep_are_names():
+    config = {"runs": {"g": {"sweep": {"x.y": [1e-05, "All Linear", ["q", "v"]]}, "x": {"y": 1}}}}
+    assert plan.expand_sweeps(config) == []
+    assert list(config["runs"]) == ["g.y-1e-05", "g.y-all_linear", "g.y-q_v"]

@@ -1,0 +1,228 @@
+"""Every fault of a config is told at once, a sentence each, before any job."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from sftflow.config import fill_defaults, load_config
+from sftflow.configfile import ConfigFault, read_yaml
+
+REPO = Path(__file__).parents[2]
+SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
+
+GOOD = {
+    "sources": {"mine": {"path": "rows.jsonl"}},
+    "datasets": {"talk": {"sources": ["mine"]}},
+    "bases": {"tiny": {"make": {"seed": 1}, "template": "chatml"}},
+    "runs": {"talk-lora": {"base": "tiny", "dataset": "talk", "max_length": 512}},
+}
+
+
+def edited(**changes) -> dict:
+    """GOOD with ``changes``: dots in keys are written as double underscores."""
+    config = copy.deepcopy(GOOD)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = config
+        for part in path:
+            place = place.setdefault(part.replace("talk_lora", "talk-lora"), {})
+        place[last] = value
+    return config
+
+
+def load(folder: Path, config: dict | str) -> dict:
+    (folder / "rows.jsonl").write_text("{}\n")
+    path = folder / "config.yaml"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    return load_config([path])
+
+
+def faults(folder: Path, config: dict | str) -> list[str]:
+    with pytest.raises(ConfigFault) as caught:
+        load(folder, config)
+    return caught.value.faults
+
+
+BROKEN = {
+    "unknown key": (
+        edited(runs__talk_lora__training={"learnin_rate": 1e-4}),
+        "runs.talk-lora.training.learnin_rate: unknown key; did you mean 'learning_rate'?",
+    ),
+    "unknown top key": (edited(run={}), "run: unknown key; did you mean 'runs'?"),
+    "wrong type": (
+        edited(runs__talk_lora__training={"learning_rate": "fast"}),
+        "runs.talk-lora.training.learning_rate: must be a number, not 'fast'",
+    ),
+    "number in quotes": (
+        edited(runs__talk_lora__training={"learning_rate": "2e-4"}),
+        "'2e-4' is text, not a number; write it without quotes, as 0.0002",
+    ),
+    "yes": (edited(track_versions="yes"), "track_versions: 'yes' is text; write true or false"),
+    "out of range": (
+        edited(runs__talk_lora__training={"learning_rate": -1.0}),
+        "learning_rate: -1.0 is out of range, must be more than 0",
+    ),
+    "rank 0": (edited(runs__talk_lora__lora={"r": 0}), "lora.r: 0 is out of range, must be at"),
+    "alpha 0": (edited(runs__talk_lora__lora={"lora_alpha": 0}), "must be more than 0"),
+    "epochs 0": (edited(runs__talk_lora__training={"num_train_epochs": 0}), "must be more than 0"),
+    "unknown choice": (
+        edited(runs__talk_lora__method="lorra"),
+        "runs.talk-lora.method: 'lorra' is not known; did you mean 'lora'?",
+    ),
+    "missing key": (edited(runs={"a": {"base": "tiny"}}), "runs.a: 'dataset' is missing"),
+    "dangling dataset": (
+        edited(runs__talk_lora__dataset="tlak"),
+        "runs.talk-lora.dataset: there is no dataset 'tlak'; did you mean 'talk'?",
+    ),
+    "dangling base": (edited(runs__talk_lora__base="large"), "there is no base 'large'"),
+    "dangling suite": (edited(runs__talk_lora__suites=["gone"]), "there is no suite 'gone'"),
+    "dangling source": (edited(datasets__talk={"sources": ["min"]}), "did you mean 'mine'?"),
+    "name with capitals": (
+        edited(runs={"Talk": {"base": "tiny", "dataset": "talk"}}),
+        "runs: 'Talk' can't be a name",
+    ),
+    "name that leaves": (
+        edited(runs={"../evil": {"base": "tiny", "dataset": "talk"}}),
+        "runs: '../evil' can't be a name",
+    ),
+    "name of two things": (
+        edited(runs={"tiny": {"base": "tiny", "dataset": "talk"}}),
+        "runs.tiny: a base has the same name",
+    ),
+    "circle": (
+        edited(runs={"a": {"base": "b", "dataset": "talk"}, "b": {"base": "a", "dataset": "talk"}}),
+        "go round in a circle",
+    ),
+    "no such file": (edited(sources__mine__path="gone.jsonl"), "there is no file, folder or match"),
+    "two bases in one": (
+        edited(bases__tiny__hub="a/b"),
+        "bases.tiny: must have one of make, path and hub; it has make and hub",
+    ),
+    "no base at all": (edited(bases={"tiny": {}}), "it has nothing"),
+    "unpinned hub": (edited(bases={"tiny": {"hub": "a/b"}}), "pin the commit of a/b"),
+    "short revision": (
+        edited(bases={"tiny": {"hub": "a/b", "revision": "main"}}),
+        "bases.tiny.revision: 'main' is not a commit",
+    ),
+    "made base without template": (
+        edited(bases={"tiny": {"make": {}}}),
+        "a made base has no template of its own; choose chatml",
+    ),
+    "misspelt template": (edited(bases__tiny__template="chatlm"), "'chatlm' is not a template"),
+    "length over positions": (
+        edited(runs__talk_lora__max_length=4096, bases__tiny__make={}),
+        "4096 is more than the 1024 positions of base 'tiny'",
+    ),
+    "grid over positions": (
+        edited(latency={"prompt_tokens": [1024]}),
+        "is more than the 1024 tokens that 'tiny' takes",
+    ),
+    "split leaves nothing": (
+        edited(datasets__talk={"sources": ["mine"], "split": {"validation": 0.5, "test": 0.5}}),
+        "leave no row to train on",
+    ),
+    "columns half named": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {"prompt": "q"}}),
+        "needs prompt and completion",
+    ),
+    "unknown step": (
+        edited(datasets__talk={"sources": ["mine"], "clean": [{"step": "lenght"}]}),
+        "datasets.talk.clean[0].step: 'lenght' is not known; did you mean 'length'?",
+    ),
+    "unknown option of a step": (
+        edited(datasets__talk={"sources": ["mine"], "clean": [{"step": "length", "min": 3}]}),
+        "datasets.talk.clean[0].min: unknown key",
+    ),
+    "empty sweep": (edited(runs__talk_lora__sweep={"lora.r": []}), "is empty"),
+    "sweep over nothing": (
+        edited(runs__talk_lora__sweep={"lora.rank": [1]}),
+        "runs.talk-lora.sweep: 'lora.rank' is no key of a run",
+    ),
+    "sweep with a bad value": (
+        edited(runs__talk_lora__sweep={"lora.r": [8, "big"]}),
+        "lora.r: must be a whole number, not 'big'",
+    ),
+    "duplicate key": ("sources: {}\nsources: {}\n", "config.yaml:2: key 'sources' stands twice"),
+    "tab": ("sources:\n\tmine: {}\n", "config.yaml:2: a tab stands where spaces must be"),
+    "empty file": ("", "the file is empty"),
+    "a list": ("- a\n", "must hold keys and values"),
+    "object tag": ("sources: !!python/object/apply:os.system ['true']\n", "could not determine"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_fault_is_told_in_a_sentence(name, tmp_path):
+    config, sentence = BROKEN[name]
+    told = faults(tmp_path, config)
+    assert any(sentence in fault for fault in told), told
+    assert len(told) == 1, told
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    config = edited(
+        runs__talk_lora__method="lorra", track_versions="no", runs__talk_lora__lora={"rank": 3}
+    )
+    assert len(faults(tmp_path, config)) == 3
+    config["datasets"]["talk"]["sources"] = ["gone"]
+    config["bases"]["tiny"]["template"] = "nice.jinja"
+    told = faults(tmp_path, config)
+    assert len(told) == 5, told
+
+
+def test_the_good_one_is_good(tmp_path):
+    run = load(tmp_path, GOOD)["runs"]["talk-lora"]
+    assert run["lora"]["r"] == 16
+    assert run["training"]["learning_rate"] == 0.0002
+
+
+def test_scalars_mean_what_a_person_means(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "a: 2e-4\nb: 010\nc: no\nd: 12:30\ne: 1.10\nf: true\ng:\nh: 2024-01-05\ni: -3\n"
+    )
+    assert read_yaml(path) == {
+        "a": 2e-4,
+        "b": 10,
+        "c": "no",
+        "d": "12:30",
+        "e": 1.1,
+        "f": True,
+        "g": None,
+        "h": "2024-01-05",
+        "i": -3,
+    }
+
+
+def test_writing_defaults_out_changes_nothing():
+    once = fill_defaults(copy.deepcopy(GOOD))
+    assert fill_defaults(copy.deepcopy(once)) == once
+
+
+def test_defaults_are_not_shared_between_runs(tmp_path):
+    config = edited(runs={n: {**GOOD["runs"]["talk-lora"]} for n in ("a", "b")})
+    runs = load(tmp_path, config)["runs"]
+    runs["a"]["lora"]["r"] = 1
+    assert runs["b"]["lora"]["r"] == 16
+
+
+def test_a_sweep_becomes_named_runs(tmp_path):
+    config = edited(
+        runs__talk_lora__sweep={"lora.r": [8, 16], "training.learning_rate": [1e-4, 3e-4]}
+    )
+    runs = load(tmp_path, config)["runs"]
+    assert list(runs) == [
+        "talk-lora.r-8.learning_rate-0.0001",
+        "talk-lora.r-8.learning_rate-0.0003",
+        "talk-lora.r-16.learning_rate-0.0001",
+        "talk-lora.r-16.learning_rate-0.0003",
+    ]
+    assert runs["talk-lora.r-16.learning_rate-0.0003"]["training"]["learning_rate"] == 3e-4
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_config_is_good(path):
+    load_config([path])
