@@ -1,0 +1,288 @@
+"""Cleaning steps: each takes a stream of records and gives a stream of records.
+
+A step is a function of (records, step, **options) that yields what stays, counts in
+``step.changed`` what it changed, and gives what goes to ``step.reject``. To add one, write the
+function, put it into STEPS and its options into config/schema.yaml.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+import tempfile
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sftflow.prompts import answer_key, context_key, conversation_key
+from sftflow.records import RECORD, read_rows, write_table
+from sftflow.stage import StageError
+
+Record = dict[str, Any]
+Records = Iterator[Record]
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Joiners (U+200C, U+200D) and direction marks stay: scripts and emoji need them.
+INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
+BLANK_ENDS = re.compile(r"[ \t\u00a0\u3000]+(?=\n)")
+GAPS = re.compile(r"\n{4,}")
+CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
+SCRIPT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+LINE_TAG = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^<>]*>", re.IGNORECASE)
+TAG = re.compile(
+    r"</?(?:p|br|div|span|b|i|u|a|ul|ol|li|table|thead|tbody|tr|td|th|strong|em|font|img|h[1-6]|"
+    r"hr|blockquote|center|html|body|head|section|article|small|sub|sup)\b[^<>]*>",
+    re.IGNORECASE,
+)
+
+
+class Step:
+    """The books of one step: what came in, stayed, changed and went."""
+
+    def __init__(
+        self, name: str, folder: Path, refuse: Callable[[str, Record, str, str], None]
+    ) -> None:
+        """Hand rejected records to ``refuse``; ``folder`` has room for a temporary file."""
+        self.name, self.folder, self._refuse = name, folder, refuse
+        self.rows_in = self.rows_out = self.changed = 0
+        self.rejected: Counter[str] = Counter()
+        self.packages: set[str] = set()  # distributions whose versions shape what comes out
+
+    def reject(self, record: Record, reason: str, detail: str) -> None:
+        """Let ``record`` go, for a reason (a short code) said in a sentence (``detail``)."""
+        self.rejected[reason] += 1
+        self._refuse(self.name, record, reason, detail)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the counts for a manifest."""
+        return {
+            "step": self.name,
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "changed": self.changed,
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
+
+def cleaned(
+    records: Records,
+    settings: Iterable[Mapping[str, Any]],
+    folder: Path,
+    refuse: Callable[[str, Record, str, str], None],
+) -> tuple[Records, list[Step]]:
+    """Return the stream that comes out of all steps, and their books (full at its end)."""
+    books = []
+    for setting in settings:
+        options = {key: value for key, value in setting.items() if key != "step"}
+        function = _function(setting.get("step"), options)
+        step = Step(setting["step"], folder, refuse)
+        books.append(step)
+        records = _counted(function(_arriving(records, step), step, **options), step)
+    return records, books
+
+
+def _function(name: Any, options: Mapping[str, Any]) -> Callable[..., Records]:
+    if name not in STEPS:
+        raise StageError(f"cleaning step {name!r} is unknown; known: {', '.join(sorted(STEPS))}")
+    known = list(inspect.signature(STEPS[name]).parameters)[2:]
+    for option in options:
+        if option not in known:
+            listed = ", ".join(known) or "none"
+            raise StageError(f"cleaning step {name!r} has no option {option!r}; it has: {listed}")
+    return STEPS[name]
+
+
+def _arriving(records: Records, step: Step) -> Records:
+    for record in records:
+        step.rows_in += 1
+        yield record
+
+
+def _counted(records: Records, step: Step) -> Records:
+    for record in records:
+        step.rows_out += 1
+        yield record
+
+
+def _rewritten(records: Records, step: Step, rewrite: Callable[[str], str]) -> Records:
+    """Yield records whose texts went through ``rewrite``; reject those that it left blank."""
+    for record in records:
+        messages = [
+            {**m, "content": rewrite(m["content"]), "reasoning": _maybe(rewrite, m["reasoning"])}
+            for m in record["messages"]
+        ]
+        blank = next((m for m in messages if _is_blank(m)), None)
+        if blank:
+            step.reject(
+                record, f"blank_{blank['role']}", f"nothing is left of {blank['role']} text"
+            )
+            continue
+        if messages != record["messages"]:
+            step.changed += 1
+            record = {**record, "messages": messages}
+        yield record
+
+
+def _maybe(rewrite: Callable[[str], str], text: str | None) -> str | None:
+    return None if text is None else rewrite(text) or None
+
+
+def _is_blank(message: Mapping[str, Any]) -> bool:
+    spoken = message["role"] != "tool" and not message["tool_calls"]
+    return spoken and not message["content"].strip()
+
+
+def normalized_text(text: str) -> str:
+    """Return ``text`` in NFC, with LF line ends, without control and zero-width characters."""
+    text = INVISIBLE.sub("", CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    # After the removal, since a removed character may have kept two apart that belong together.
+    text = unicodedata.normalize("NFC", text)
+    return GAPS.sub("\n\n\n", BLANK_ENDS.sub("", text)).strip()
+
+
+def normalize_text(records: Records, step: Step, fix_mojibake: bool = False) -> Records:
+    """Bring every text to one form; ``fix_mojibake`` also repairs text that was decoded twice."""
+    if not fix_mojibake:
+        return _rewritten(records, step, normalized_text)
+    import ftfy  # only where asked for: it guesses
+
+    step.packages.add("ftfy")
+    return _rewritten(records, step, lambda text: normalized_text(ftfy.fix_encoding(text)))
+
+
+def text_without_html(text: str) -> str:
+    """Return ``text`` without HTML tags and entities; what stands in backquotes is code."""
+    if "<" not in text and "&" not in text:
+        return text
+    parts = CODE.split(text)  # prose, code, prose, ...
+    parts[::2] = [_plain(part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _plain(text: str) -> str:
+    without = TAG.sub("", LINE_TAG.sub("\n", SCRIPT.sub("", text)))
+    return html.unescape(without).replace("\u00a0", " ")
+
+
+def strip_html(records: Records, step: Step) -> Records:
+    """Take HTML tags and entities out of every text, except out of code."""
+    return _rewritten(records, step, text_without_html)
+
+
+def length(
+    records: Records,
+    step: Step,
+    min_prompt_chars: int = 10,
+    min_answer_chars: int = 20,
+    max_answer_chars: int = 8192,
+) -> Records:
+    """Keep records whose texts are neither too short nor too long (characters).
+
+    The prompt is all user turns together, the shortest answer allowed is about the last one,
+    the longest about each.
+    """
+    for record in records:
+        prompt = sum(len(m["content"]) for m in record["messages"] if m["role"] == "user")
+        answers = [
+            len(m["content"]) + len(m["tool_calls"] or "")
+            for m in record["messages"]
+            if m["role"] == "assistant"
+        ]
+        if prompt < min_prompt_chars:
+            step.reject(
+                record, "short_prompt", f"{prompt} characters, fewer than {min_prompt_chars}"
+            )
+        elif answers[-1] < min_answer_chars:
+            said = f"{answers[-1]} characters, fewer than {min_answer_chars}"
+            step.reject(record, "short_answer", said)
+        elif max(answers) > max_answer_chars:
+            said = f"{max(answers)} characters, more than {max_answer_chars}"
+            step.reject(record, "long_answer", said)
+        else:
+            yield record
+
+
+def exact_duplicates(records: Records, step: Step) -> Records:
+    """Keep the first of conversations that are equal but for case, width and white space."""
+    files: dict[tuple[str, str], int] = {}
+    first: dict[int, int] = {}  # key -> file number and row in one integer, to stay small
+    for record in records:
+        file = files.setdefault((record["source"], record["file"] or ""), len(files))
+        place = file << 48 | record["row"]
+        before = first.setdefault(conversation_key(record), place)
+        if before == place:
+            yield record
+            continue
+        source, name = list(files)[before >> 48]
+        row = before & (1 << 48) - 1
+        step.reject(record, "duplicate", f"says the same as {source} {name}:{row}")
+
+
+def conflicts(
+    records: Records, step: Step, keep: str = "none", ignore_system: bool = False
+) -> Records:
+    """Settle prompts with several different answers: keep none, the first or the majority's.
+
+    A prompt is all that stands before the last answer. Its system prompt may well change what is
+    right; ``ignore_system`` says that in this data it does not.
+    Records are spooled to a file, since the last one may contradict the first; in memory stay
+    16 bytes for each.
+    """
+    if keep not in ("none", "first", "majority"):
+        raise StageError(f"conflicts: keep is {keep!r}; expected none, first or majority")
+    with tempfile.TemporaryDirectory(prefix=".conflicts-", dir=step.folder) as folder:
+        spool = Path(folder) / "records.parquet"
+        contexts, answers = array("Q"), array("Q")
+        write_table(spool, _noted(records, contexts, answers, ignore_system), RECORD)
+        rivals = rival_answers(contexts, answers)
+        for record, context, answer in zip(read_rows(spool), contexts, answers, strict=True):
+            if context not in rivals or answer == _chosen(rivals[context], keep):
+                yield record
+            else:
+                said = f"its prompt has {len(rivals[context])} different answers; keep: {keep}"
+                step.reject(record, "conflict", said)
+
+
+def _noted(records: Records, contexts: array, answers: array, ignore_system: bool) -> Records:
+    for record in records:
+        contexts.append(context_key(record, ignore_system))
+        answers.append(answer_key(record))
+        yield record
+
+
+def rival_answers(contexts: array, answers: array) -> dict[int, dict[int, int]]:
+    """Return, for each context with several answers, how often each came, in their order."""
+    context, answer = (np.array(keys, dtype=np.uint64) for keys in (contexts, answers))
+    order = np.lexsort((answer, context))
+    same_context = context[order][1:] == context[order][:-1]
+    other_answer = answer[order][1:] != answer[order][:-1]
+    disputed = context[order][1:][same_context & other_answer]
+    rivals: dict[int, dict[int, int]] = {}
+    for row in np.flatnonzero(np.isin(context, disputed)):
+        counts = rivals.setdefault(contexts[row], {})
+        counts[answers[row]] = counts.get(answers[row], 0) + 1
+    return rivals
+
+
+def _chosen(counts: dict[int, int], keep: str) -> int | None:
+    """Return the key of the answer that stays; None where all go, as in a tie."""
+    if keep == "first":
+        return next(iter(counts))
+    if keep == "none":
+        return None
+    (most, times), (_, next_times) = Counter(counts).most_common(2)
+    return most if times > next_times else None
+
+
+STEPS: dict[str, Callable[..., Records]] = {
+    "normalize_text": normalize_text,
+    "strip_html": strip_html,
+    "length": length,
+    "exact_duplicates": exact_duplicates,
+    "conflicts": conflicts,
+}
