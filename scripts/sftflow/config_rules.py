@@ -139,6 +139,11 @@ def max_positions(config: dict, root: Path, base: str) -> int | None:
 def _lengths(config: dict, root: Path) -> Iterator[str]:
     grid, asked = config["latency"], config["serve"]["max_model_len"]
     longest = max(grid["prompt_tokens"]) + max(grid["output_tokens"])
+    if grid["requests_per_cell"] < max(grid["concurrency"]):
+        yield (
+            f"latency.requests_per_cell: {grid['requests_per_cell']} is fewer than the "
+            f"{max(grid['concurrency'])} that latency.concurrency keeps under way; raise it"
+        )
     for base in sorted({root_base(config, run) for run in config["runs"]}):
         positions = max_positions(config, root, base)
         if asked and positions and asked > positions:

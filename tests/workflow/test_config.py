@@ -121,6 +121,10 @@ BROKEN = {
         edited(latency={"prompt_tokens": [1024]}),
         "is more than the 1024 tokens that 'tiny' takes",
     ),
+    "fewer requests than under way": (
+        edited(latency={"requests_per_cell": 2}),
+        "latency.requests_per_cell: 2 is fewer than the 4 that latency.concurrency keeps",
+    ),
     "split leaves nothing": (
         edited(datasets__talk={"sources": ["mine"], "split": {"validation": 0.5, "test": 0.5}}),
         "leave no row to train on",

@@ -1,0 +1,194 @@
+"""Make, copy or fetch a start model as a plain Hugging Face folder with its chat template.
+
+reads   nothing (make), a local model folder (path), or the hub at a pinned revision (hub);
+        the chat template's file, unless the template is the model's own (native)
+writes  model/: config.json, *.safetensors, the tokenizer's files, chat_template.jinja,
+        generation_config.json, TOKENIZER.SHA256SUMS, SHA256SUMS, manifest.json
+
+The folder is built beside its place and put there whole, so it is never half there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sftflow.chat_templates import PROBE, ChatTemplate, load_tokenizer, tokenizer_digests
+from sftflow.hub import fetched_model
+from sftflow.manifests import sha256_json, write_manifest
+from sftflow.modelfolders import (
+    TOKENIZER_SUMS,
+    copy_model,
+    embedding_rows,
+    install_template,
+    missing_weights,
+    read_json,
+    stop_ids,
+    tensor_shapes,
+    write_generation_config,
+    write_tokenizer_sums,
+)
+from sftflow.pretraining import make_model
+from sftflow.stage import StageError, console, run_stage, stage_parser
+
+logger = logging.getLogger("sftflow")
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
+TEMPLATES = Path(__file__).resolve().parents[1] / "config" / "templates"
+
+
+@contextmanager
+def built_beside(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder`` and put it in its place at the end.
+
+    If the block raises, nothing stays; what a killed run left behind is removed first.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}.*.part"):
+        shutil.rmtree(left)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.part")
+    beside.mkdir()
+    try:
+        yield beside
+        if folder.exists():
+            folder.replace(old)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def template_text(spec: Mapping[str, Any]) -> str | None:
+    """Return the chat template that the spec asks for, None for the model's own."""
+    name = spec["template"]
+    if name == "native":
+        return None
+    named = spec.get("template_file")
+    path = Path(named or (name if name.endswith(".jinja") else TEMPLATES / f"{name}.jinja"))
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageError(f"bases.{spec['base']}.template: {path} can't be read: {error}") from None
+
+
+def fill(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Put weights, config and tokenizer into ``folder``; return what the manifest says of it."""
+    given = [key for key in ("make", "path", "hub") if spec.get(key)]
+    if len(given) != 1:
+        raise StageError(f"bases.{spec['base']}: give one of make, path and hub, not {given}")
+    code = bool(spec.get("trust_remote_code"))
+    if given == ["make"]:
+        return {"kind": "make", "pretraining": make_model(spec["make"], folder)}
+    if given == ["path"]:
+        source = Path(spec["path"])
+        return {"kind": "path", "left_out": copy_model(source, folder, code)}
+    with fetched_model(spec["hub"], spec["revision"], code, folder.parent) as source:
+        left_out = copy_model(source, folder, code)
+    return {"kind": "hub", "left_out": left_out}
+
+
+def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that the manifest states of a model; write generation_config.json.
+
+    Raises StageError if tokenizer, embeddings, template and end-of-turn do not fit together.
+    """
+    name = f"bases.{spec['base']}"
+    tokenizer = load_tokenizer(folder)
+    template = ChatTemplate(tokenizer, name)  # refuses a template that no model could learn
+    shapes = tensor_shapes(folder)
+    missing = missing_weights(folder, shapes, bool(spec.get("trust_remote_code")))
+    if missing:
+        raise StageError(
+            f"{name}: {len(missing)} weights are in no file, {missing[0]} among them; they would "
+            "be random numbers; fetch the model again"
+        )
+    rows = embedding_rows(shapes, read_json(folder / "config.json"))
+    if len(tokenizer) > rows:
+        raise StageError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; "
+            "tokenizer and model do not belong together"
+        )
+    if tokenizer.eos_token_id is None:
+        raise StageError(f"{name}: the tokenizer has no eos token; set eos_token in its config")
+    end_of_turn = template.control[template.end_of_turn]
+    # Without a pad token of its own, padding is told from text by its position only.
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    eos = stop_ids(folder, end_of_turn, tokenizer.eos_token_id)
+    write_generation_config(folder, eos, pad)
+    return {
+        "parameters": sum(_size(shape) for shape in shapes.values()),
+        "tokens": len(tokenizer),
+        "embedding_rows": rows,
+        "end_of_turn": template.end_of_turn,
+        "eos_token_ids": eos,
+        "pad_token_id": pad,
+        "pad_is_eos": pad in (end_of_turn, tokenizer.eos_token_id),
+        "sample": template.render(PROBE, None),
+    }
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec without places: they say where the model was, not what it is."""
+    kept = {key: value for key, value in spec.items() if key not in ("path", "template_file")}
+    if spec.get("path"):
+        kept["path"] = Path(spec["path"]).name
+    if spec["template"].endswith(".jinja"):
+        kept["template"] = Path(spec["template"]).name
+    return kept
+
+
+def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict) -> None:
+    """Write the tokenizer's sums, then sums and manifest of all files."""
+    write_tokenizer_sums(folder)
+    payloads = [p for p in folder.iterdir() if p.name != TOKENIZER_SUMS]
+    write_manifest(
+        folder / "manifest.json",
+        stage="prepare_base",
+        spec=settings(spec),
+        payloads=payloads,
+        counts={key: facts.pop(key) for key in ("parameters", "tokens", "embedding_rows")},
+        packages=PACKAGES,
+        source=source,
+        settings_sha256=sha256_json(settings(spec)),
+        **tokenizer_digests(folder),
+        **facts,
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Build the folder, look at it closely, vouch for it, put it in its place."""
+    # Set before torch is loaded: threads that wait sleep. On a machine that is busy with other
+    # jobs too, spinning took three times the CPU time and twice as long, for the same bytes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    args = stage_parser(__doc__, "model", "manifest").parse_args(argv)
+    spec = args.spec
+    template = template_text(spec)
+    with built_beside(args.model) as folder:
+        source = fill(folder, spec)
+        if template is not None:
+            install_template(folder, template)
+        facts = checked(folder, spec)
+        if facts["pad_is_eos"]:
+            logger.warning("the pad token is also an eos token; padding is masked by position")
+        console().say(
+            f"{spec['base']}: {facts['parameters']:,} parameters, {facts['tokens']:,} tokens, "
+            f"turns end with {facts['end_of_turn']}"
+        )
+        write_books(folder, spec, source, facts)
+
+
+if __name__ == "__main__":
+    run_stage(main)

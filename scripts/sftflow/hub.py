@@ -1,0 +1,70 @@
+"""Models from the Hugging Face hub: one pinned revision, safetensors only, one way in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sftflow.stage import StageError, console
+
+PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def fetched_model(name: str, revision: str | None, code: bool, folder: Path) -> Iterator[Path]:
+    """Yield the folder of a model's files at ``revision``; they go away at the end.
+
+    They are kept under ``folder`` until then, so that a download that was cut off continues.
+    """
+    if not revision or not COMMIT.fullmatch(revision):
+        raise StageError(
+            f"hub model {name} needs `revision`, the 40 hex digits of a commit: a branch can "
+            "change under a result"
+        )
+    cache = folder / ".hub" / name.replace("/", "--")
+    console().say(f"fetching {name} at {revision[:12]}")
+    yield Path(download(name, revision, code, cache))
+    shutil.rmtree(cache)
+
+
+def download(name: str, revision: str, code: bool, cache: Path) -> str:
+    """Return the folder of the fetched files; raise StageError with what to do if it fails."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return snapshot_download(
+            name,
+            revision=revision,
+            cache_dir=cache,
+            allow_patterns=[*PATTERNS, "*.py"] if code else list(PATTERNS),
+            ignore_patterns=["*/*"],  # other formats of the same weights lie in folders
+        )
+    except GatedRepoError:
+        raise StageError(
+            f"hub model {name} is gated: accept its licence on its page and set HF_TOKEN"
+        ) from None
+    except RepositoryNotFoundError:
+        raise StageError(
+            f"there is no hub model {name}, or it is private: check the name, or set HF_TOKEN"
+        ) from None
+    except RevisionNotFoundError:
+        raise StageError(f"hub model {name} has no revision {revision}") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, OSError) as error:
+        if isinstance(error, HfHubHTTPError):
+            raise StageError(f"the hub refused {name}: {error}") from None
+        raise StageError(
+            f"hub model {name} can't be fetched without a connection to the hub; give a local "
+            f"folder with `path` instead ({type(error).__name__})"
+        ) from None
