@@ -1,0 +1,31 @@
+"""The course of a training as a table: history.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+HISTORY = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "tokens")
+
+
+def history_rows(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row per logged step; what was not measured there stays empty."""
+    rows: dict[int, dict[str, Any]] = {}
+    for entry in log:
+        row = rows.setdefault(entry["step"], {"step": entry["step"]})
+        for name in ("epoch", "loss", "learning_rate", "grad_norm", "eval_loss"):
+            if name in entry:
+                row[name] = entry[name]
+        if "num_input_tokens_seen" in entry:
+            row["tokens"] = entry["num_input_tokens_seen"]
+    return [rows[step] for step in sorted(rows) if len(rows[step]) > 2]
+
+
+def history_csv(rows: list[dict[str, Any]]) -> str:
+    """Return the history as CSV text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,120 @@
+"""A stage in several processes: it starts itself again through ``accelerate launch``."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sftflow.stage import StageError, console
+
+logger = logging.getLogger("sftflow")
+
+STRATEGIES = {
+    "ddp": ["--multi_gpu"],
+    "fsdp": [
+        "--use_fsdp",
+        "--fsdp_version=2",
+        "--fsdp_auto_wrap_policy=TRANSFORMER_BASED_WRAP",
+        "--fsdp_reshard_after_forward=true",
+        "--fsdp_state_dict_type=FULL_STATE_DICT",
+    ],
+    "deepspeed2": ["--use_deepspeed", "--zero_stage=2"],
+    "deepspeed3": ["--use_deepspeed", "--zero_stage=3", "--zero3_save_16bit_model=true"],
+}
+SHARDED = ("fsdp", "deepspeed2", "deepspeed3")
+SHOWN = re.compile(r"^\[\w+\] (.*)$")  # how stage.Console marks its lines
+FAULT = re.compile(r" ERROR sftflow: (.*)$")
+
+
+def is_launched() -> bool:
+    """Say whether this process is one of several that were started together."""
+    return "LOCAL_RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Say whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check_devices(launch: Mapping[str, Any], gpus: int) -> None:
+    """Raise StageError if the processes can't all have a device of their own."""
+    count, strategy = launch["num_processes"], launch["strategy"]
+    if gpus and count > gpus:
+        raise StageError(f"launch.num_processes is {count}, but there are {gpus} GPUs")
+    if not gpus and strategy in SHARDED:
+        raise StageError(f"launch.strategy {strategy} needs GPUs and there are none; use ddp")
+    if strategy.startswith("deepspeed"):
+        import importlib.util
+
+        if importlib.util.find_spec("deepspeed") is None:
+            raise StageError(
+                f"launch.strategy {strategy} needs deepspeed, which is not installed; use fsdp"
+            )
+
+
+def launch_command(
+    launch: Mapping[str, Any], argv: Sequence[str], dtype: str, accumulation: int
+) -> list[str]:
+    """Return the command that starts ``argv`` (script and arguments) in several processes."""
+    precision = {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "no")
+    options = list(STRATEGIES[launch["strategy"]])
+    if launch["strategy"].startswith("deepspeed"):
+        options.append(f"--gradient_accumulation_steps={accumulation}")
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *options,
+        f"--num_processes={launch['num_processes']}",
+        "--num_machines=1",
+        "--main_process_port=0",  # any free one
+        f"--mixed_precision={precision}",
+        "--dynamo_backend=no",
+        *argv,
+    ]
+
+
+def without_log(argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` without --log: the processes write to the log of who started them."""
+    at = list(argv).index("--log") if "--log" in argv else len(argv)
+    return [*argv[:at], *argv[at + 2 :]]
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies: a killed stage leaves no workers."""
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+
+
+def run_launched(command: Sequence[str], on_cpu: bool) -> None:
+    """Run ``command`` to its end; pass its console lines on; raise StageError if it fails."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if on_cpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    logger.info("launching: %s", " ".join(command))
+    child = subprocess.Popen(
+        list(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=_end_with_parent,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: child.send_signal(received))
+    fault = ""
+    for line in child.stdout or ():
+        sys.stderr.write(line)
+        if shown := SHOWN.match(line.rstrip()):
+            console().say(shown.group(1))
+        if found := FAULT.search(line.rstrip()):
+            fault = found.group(1)
+    code = child.wait()
+    if code:
+        raise StageError(fault or f"a training process ended with status {code}; see the log")

@@ -1,0 +1,248 @@
+"""TRL's trainer with what this workflow adds: exact resume, sealed checkpoints, guards.
+
+Imported only where a training runs, because it needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from sftflow.checkpoints import prune, seal
+from sftflow.manifests import write_text
+from sftflow.masks import IGNORED
+from sftflow.stage import Progress, StageError
+
+logger = logging.getLogger("sftflow")
+
+POOL_GROUPS = 50  # groups sorted together: as transformers' LengthGroupedSampler
+
+
+def score_trained_positions_only() -> None:
+    """Let TRL's fused output head leave out positions without loss on a CPU, as on a GPU.
+
+    Elsewhere it scores every position, because a changing number of them would recompile
+    kernels; a CPU compiles none. Measured: a tenth of a step's time where a quarter of the
+    tokens carries loss. The loss is the same (tests/unit/test_trainer.py).
+    """
+    import trl.trainer.utils
+
+    if not torch.cuda.is_available():
+        trl.trainer.utils._use_triton = lambda _device: True  # read for this choice only
+
+
+class GroupedByLength(torch.utils.data.Sampler[int]):
+    """Every row once per epoch, in groups of like length, so that little is padding.
+
+    The order is a function of seed and epoch alone. That of transformers' sampler hangs on
+    the global random state, so a resumed training would see other batches.
+    """
+
+    def __init__(self, lengths: Sequence[int], group: int, seed: int) -> None:
+        """Order rows of ``lengths`` (tokens) in groups of ``group`` rows."""
+        self.lengths = np.asarray(lengths)
+        self.group, self.seed, self.epoch = group, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Use the order of ``epoch``."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield row numbers."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.lengths))
+        pool = self.group * POOL_GROUPS
+        groups = []
+        for start in range(0, len(order), pool):
+            rows = order[start : start + pool]
+            rows = rows[np.argsort(-self.lengths[rows], kind="stable")]
+            groups += [rows[at : at + self.group] for at in range(0, len(rows), self.group)]
+        whole = [g for g in groups if len(g) == self.group]
+        rest = [g for g in groups if len(g) < self.group]  # last, or it would shift the others
+        for index in random.permutation(len(whole)):
+            yield from map(int, whole[index])
+        for rows in rest:
+            yield from map(int, rows)
+
+
+class MaskedTrainer(SFTTrainer):
+    """SFTTrainer on rows that already have labels."""
+
+    def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
+        group = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        lengths = self.train_dataset["length"]
+        return GroupedByLength(lengths, group * self.args.world_size, self.args.seed)
+
+    def create_model_card(self, *_args, **_kwargs) -> None:
+        """Write none: it would go beside the checkpoints."""
+
+    def _save_checkpoint(self, model, trial) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self.args.output_dir)
+            seal(folder / f"checkpoint-{self.state.global_step}")
+            prune(folder, self.state.best_global_step)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # noqa: ARG002
+        """Return the mean loss per trained token; the parent's is a mean of batch means."""
+        training = self.model.training
+        self.model.eval()
+        total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(batch)
+            count = (inputs["labels"][:, 1:] != IGNORED).sum()
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss = self.compute_loss(self.model_wrapped, inputs)
+            total += torch.stack([loss.double() * count, count.double()])
+        nll, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
+        metrics = {f"{metric_key_prefix}_loss": nll / tokens}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        self.model.train(training)
+        return metrics
+
+
+class Watch(TrainerCallback):
+    """Progress lines and guards: a training that can't succeed ends here, with a sentence."""
+
+    def __init__(self, vocabulary: int) -> None:
+        """Judge the first loss against that of uniform guesses among ``vocabulary`` tokens."""
+        self.most_at_first = 2 * math.log(vocabulary)
+        self.progress: Progress | None = None
+        self.note = ""
+        self.stopping = False
+
+    def on_train_begin(self, args, state, _control, **_kwargs) -> None:
+        """Start the clock (a resumed training has fewer steps to go); heed SIGTERM."""
+        if args.world_size == 1:  # several processes would not stop at the same step
+            signal.signal(signal.SIGTERM, self._stop)
+        self.progress = Progress(max(state.max_steps - state.global_step, 1), "steps")
+
+    def _stop(self, _number, _frame) -> None:
+        self.stopping = True
+
+    def on_step_end(self, _args, state, control, **_kwargs) -> None:
+        """Show the rate and when the training will be done; after SIGTERM save and stop."""
+        if self.progress and state.is_world_process_zero:
+            self.progress.add(note=self.note)
+        if self.stopping:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args, state, _control, logs=None, **_kwargs) -> None:
+        """Stop at a loss that is no number, and at a first loss that can't be right."""
+        logs = logs or {}
+        for name in ("loss", "eval_loss"):
+            if name in logs and not math.isfinite(float(logs[name])):
+                raise StageError(
+                    f"{name} is {logs[name]} at step {state.global_step}: the training diverged; "
+                    "lower training.learning_rate or look at the data"
+                )
+        if "eval_loss" in logs:
+            self.note = f"{self.note.split(', val')[0]}, validation {logs['eval_loss']:.4f}"
+        if "loss" not in logs:
+            return
+        loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 1.0))
+        if state.global_step == 1 and not 0 < loss < self.most_at_first:
+            raise StageError(
+                f"the loss of step 1 is {loss:.4g}, not between 0 and 2 ln(vocabulary) = "
+                f"{self.most_at_first:.4g}: labels and model don't belong together"
+            )
+        if not args.fp16 and (not math.isfinite(norm) or (state.global_step == 1 and norm == 0)):
+            raise StageError(
+                f"the gradient norm is {norm} at step {state.global_step}: nothing is learned; "
+                "lower training.learning_rate or look at lora and the data"
+            )
+        self.note = f"loss {loss:.4f}, learning rate {logs['learning_rate']:.3g}"
+
+    def on_evaluate(self, _args, state, control, metrics=None, **_kwargs) -> None:
+        """Keep the weights of each new lowest validation loss."""
+        best = state.best_metric
+        if metrics and (best is None or metrics["eval_loss"] < best):
+            control.should_save = True
+
+
+class Answers(TrainerCallback):
+    """At each evaluation the model answers the same few prompts, greedily, into a file."""
+
+    def __init__(self, rows: Sequence[dict], tokenizer: Any, folder: Path) -> None:
+        """Take prompt and reference of each row from its first trained turn."""
+        self.tokenizer, self.folder = tokenizer, folder
+        self.prompts, self.references = [], []
+        for row in rows:
+            trained = [label != IGNORED for label in row["labels"]]
+            start = trained.index(True)
+            end = trained.index(False, start) if False in trained[start:] else len(trained)
+            self.prompts.append(row["input_ids"][:start])
+            self.references.append(row["input_ids"][start:end])
+
+    def on_evaluate(self, _args, state, _control, model=None, **_kwargs) -> None:
+        """Write step-N.jsonl: prompt, reference, answer, whether it ended by itself."""
+        if self.prompts and state.is_world_process_zero:
+            lines = [json.dumps(a, ensure_ascii=False) for a in self.answers(model)]
+            write_text(self._file(state), "\n".join(lines) + "\n")
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        """Answer at the end too if nothing was evaluated there (no validation rows)."""
+        if state.global_step >= state.max_steps and not self._file(state).is_file():
+            self.on_evaluate(args, state, control, **kwargs)
+
+    def _file(self, state) -> Path:
+        return self.folder / f"step-{state.global_step:06d}.jsonl"
+
+    def answers(self, model: Any) -> list[dict[str, Any]]:
+        """Return the answers; all prompts go in one batch, padded on the left."""
+        ends = sorted({reference[-1] for reference in self.references})
+        longest = max(map(len, self.prompts))
+        pad = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in self.prompts])
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in self.prompts])
+        most = min(256, 16 + 2 * max(map(len, self.references)))
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                max_new_tokens=most,
+                eos_token_id=ends,
+                pad_token_id=pad,
+                use_cache=True,
+            )
+        model.train(training)
+        return [
+            self._answer(prompt, reference, new, ends)
+            for prompt, reference, new in zip(
+                self.prompts, self.references, out[:, longest:].tolist(), strict=True
+            )
+        ]
+
+    def _answer(self, prompt: list, reference: list, new: list, ends: list) -> dict[str, Any]:
+        stop = next((at for at, token in enumerate(new) if token in ends), None)
+        said = new if stop is None else new[:stop]
+        return {
+            "prompt": self.tokenizer.decode(prompt),
+            "reference": self.tokenizer.decode(reference[:-1]),
+            "answer": self.tokenizer.decode(said),
+            "ended": stop is not None,
+        }

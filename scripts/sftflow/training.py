@@ -1,0 +1,192 @@
+"""What a training is told: precision, steps, adapter, trainer settings, start model."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sftflow.stage import StageError
+
+logger = logging.getLogger("sftflow")
+
+MOST_LOGGED_STEPS = 500  # rows of history.csv; each costs a synchronisation with the device
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps a training has, and after how many of them something happens."""
+
+    steps_per_epoch: int
+    steps: int
+    eval_steps: int
+    save_steps: int
+    warmup_steps: int
+    logging_steps: int
+
+
+def schedule(training: Mapping[str, Any], rows: int, num_processes: int = 1) -> Schedule:
+    """Return the steps for ``rows`` samples, counted as transformers' Trainer counts them."""
+    batches = math.ceil(rows / (training["per_device_train_batch_size"] * num_processes))
+    per_epoch = math.ceil(batches / training["gradient_accumulation_steps"])
+    steps = training.get("max_steps") or math.ceil(per_epoch * training["num_train_epochs"])
+    eval_steps = min(training.get("eval_steps") or per_epoch, steps)
+    return Schedule(
+        steps_per_epoch=per_epoch,
+        steps=steps,
+        eval_steps=eval_steps,
+        save_steps=min(training.get("save_steps") or eval_steps, steps),
+        warmup_steps=math.ceil(steps * training["warmup_ratio"]),
+        logging_steps=math.ceil(steps / MOST_LOGGED_STEPS),
+    )
+
+
+def computing_dtype(wanted: str) -> str:
+    """Return float32, bfloat16 or float16; ``auto`` is bfloat16 on a GPU that has it.
+
+    A CPU computes bfloat16 in software or at no gain for small models, so auto means
+    float32 there. Raises StageError for a precision that the device hasn't got.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    has_bfloat16 = has_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if wanted == "auto":
+        return "bfloat16" if has_bfloat16 else "float32"
+    if wanted == "bfloat16" and has_gpu and not has_bfloat16:
+        raise StageError("this GPU has no bfloat16; set training.dtype to float16 or float32")
+    if wanted == "float16" and not has_gpu:
+        raise StageError("float16 training needs a GPU; set training.dtype to auto or float32")
+    return wanted
+
+
+def require_quantisation() -> None:
+    """Raise StageError unless 4-bit weights can be loaded here."""
+    import importlib.util
+
+    import torch
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise StageError(
+            "method qlora needs bitsandbytes, which is not installed; install the GPU "
+            "environment or use method: lora"
+        )
+    if not torch.cuda.is_available():
+        raise StageError("method qlora needs a CUDA GPU and there is none; use method: lora")
+
+
+def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool = False):
+    """Load the start model; raise StageError if any weight would be made up.
+
+    LoRA's frozen weights are held in ``dtype``; full training keeps float32 weights and
+    computes in ``dtype`` (autocast), or small updates would be rounded away.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {}
+    if method == "qlora":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, dtype),
+        )
+        options["device_map"] = {"": torch.cuda.current_device()}
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32 if method == "full" else getattr(torch, dtype),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+        **options,
+    )
+    missing = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
+    if missing:
+        raise StageError(
+            f"{folder} lacks {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1))
+        )
+    return model
+
+
+def linear_names(model: Any) -> list[str]:
+    """Return the names of all linear layers but the output head."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+
+
+def lora_config(lora: Mapping[str, Any], model: Any, base: str):
+    """Return PEFT's config; raise StageError if a target matches no linear layer."""
+    from peft import LoraConfig
+
+    targets = lora["target_modules"]
+    names = linear_names(model)
+    for target in [] if targets == "all-linear" else targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
+            raise StageError(
+                f"lora.target_modules: '{target}' matches nothing in {base}; it has {known}"
+            )
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+        bias="none",
+        **{key: lora[key] for key in ("r", "lora_alpha", "lora_dropout")},
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+
+
+def trainer_settings(
+    training: Mapping[str, Any], plan: Schedule, folder: Path, dtype: str, evaluates: bool
+):
+    """Return TRL's SFTConfig: everything that has a default elsewhere is said here."""
+    import torch
+    from trl import SFTConfig
+
+    checkpointing = training["gradient_checkpointing"]
+    same = ("learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "seed")
+    same += ("per_device_train_batch_size", "gradient_accumulation_steps")
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        warmup_steps=plan.warmup_steps,
+        **{key: training[key] for key in same},
+        data_seed=training["seed"],
+        per_device_eval_batch_size=training["per_device_train_batch_size"],
+        bf16=dtype == "bfloat16",
+        fp16=dtype == "float16",
+        gradient_checkpointing=checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=plan.eval_steps,
+        save_strategy="steps",
+        save_steps=plan.save_steps,
+        save_total_limit=None,  # pruned by this project, after the new one is sealed
+        metric_for_best_model="eval_loss" if evaluates else None,
+        greater_is_better=False if evaluates else None,
+        logging_strategy="steps",
+        logging_steps=plan.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # it would show the last good loss instead of NaN
+        include_num_input_tokens_seen="non_padding",
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # labels are ours, nothing to prepare
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+    )

@@ -1,0 +1,292 @@
+"""Fit a LoRA or QLoRA adapter, or all weights, on one templated dataset.
+
+reads   templated/{train,validation}.parquet (input_ids, labels); model/ (the start model)
+writes  adapter/ (safetensors; for method full the trained weights), history.csv (step, epoch,
+        loss, learning_rate, grad_norm, eval_loss, tokens), samples/ (answers to a few
+        validation prompts at each evaluation), manifest.json
+keeps   checkpoints/<fingerprint>/ to continue from after any kill, with the same result
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from sftflow.chat_templates import load_tokenizer, tokenizer_digests
+from sftflow.checkpoints import fingerprint, newest_valid, remove_others
+from sftflow.codegraph import code_digest
+from sftflow.folders import built_beside, check_payloads, make_readable
+from sftflow.history import history_csv, history_rows
+from sftflow.launching import (
+    SHARDED,
+    check_devices,
+    is_first,
+    is_launched,
+    launch_command,
+    run_launched,
+    without_log,
+)
+from sftflow.manifests import (
+    canonical_json,
+    read_manifest,
+    sha256_file,
+    write_manifest,
+    write_text,
+)
+from sftflow.masks import trained_count
+from sftflow.stage import StageError, console, run_stage, stage_parser
+
+logger = logging.getLogger("sftflow")
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")
+SHOWN_ANSWERS = 4
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DO_NOT_TRACK": "1",
+    "WANDB_DISABLED": "true",
+}
+
+
+def check_same_tokenizer(templated: dict[str, Any], model: Path) -> dict[str, str]:
+    """Raise StageError if rows were templated with another tokenizer or chat template."""
+    digests = tokenizer_digests(model)
+    for key, now in digests.items():
+        if templated[key] != now:
+            raise StageError(
+                f"{key.removesuffix('_sha256')} of {model.name} changed since templating "
+                f"({templated[key][:12]} -> {now[:12]}); run template_data again"
+            )
+    return digests
+
+
+def load_rows(path: Path):
+    """Return a split as a datasets.Dataset, without a copy in some cache."""
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    return Dataset(InMemoryTable(pq.read_table(path)))
+
+
+def check_labels(trainer: Any, rows: Any) -> None:
+    """Raise StageError if the trainer lost rows or would train on other tokens than ours."""
+    if len(trainer.train_dataset) != len(rows):
+        raise StageError(f"the trainer kept {len(trainer.train_dataset)} of {len(rows)} rows")
+    first = list(range(min(len(rows), trainer.args.per_device_train_batch_size)))
+    kept = trainer.train_dataset.select(first)
+    batch = trainer.data_collator([kept[i] for i in first])
+    seen = int((batch["labels"][:, 1:] != -100).sum())
+    meant = sum(trained_count(rows[i]["labels"]) for i in first)
+    if seen != meant or not seen:
+        raise StageError(f"the first batch trains on {seen} tokens, the templates on {meant}")
+
+
+def tidy_adapter(folder: Path) -> None:
+    """Leave weights and configs only, with the same bytes for the same training."""
+    for path in folder.iterdir():
+        if path.suffix != ".safetensors" and path.name not in (
+            "adapter_config.json",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors.index.json",
+        ):
+            path.unlink()
+    config = folder / "adapter_config.json"
+    if config.is_file():  # PEFT writes its sets in the order of this process's hashes
+        values = json.loads(config.read_text(encoding="utf-8"))
+        values = {k: sorted(v) if isinstance(v, list) else v for k, v in values.items()}
+        write_text(config, json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+class Run:
+    """One training: its inputs, checked, and its trainer."""
+
+    def __init__(self, args: Any, spec: dict[str, Any]) -> None:
+        """Check all that can be checked before the model is loaded."""
+        from sftflow.training import computing_dtype, require_quantisation
+
+        self.args, self.spec = args, spec
+        self.templated = read_manifest(args.templated / "manifest.json")
+        self.digests = check_same_tokenizer(self.templated, args.model)
+        if spec["method"] == "qlora":
+            require_quantisation()
+        self.dtype = computing_dtype(spec["training"]["dtype"])
+        check_payloads(args.templated)
+        self.train = load_rows(args.templated / "train.parquet")
+        self.validation = load_rows(args.templated / "validation.parquet")
+        self.base = {
+            "name": args.model.name,
+            "sha256": sha256_file(args.model / "SHA256SUMS"),
+        }
+        self.fingerprint = fingerprint(
+            spec=json.loads(canonical_json(spec)),
+            templated=sha256_file(args.templated / "SHA256SUMS"),
+            model=self.base["sha256"],
+            dtype=self.dtype,
+            code=code_digest("train_adapter", PACKAGES),
+        )
+        self.folder = args.checkpoints / self.fingerprint
+        self.tokenizer = load_tokenizer(args.model)
+
+    def make_trainer(self):
+        """Return the trainer with the model loaded and the adapter put on."""
+        from sftflow.trainer import Answers, MaskedTrainer, Watch, score_trained_positions_only
+        from sftflow.training import lora_config, schedule, start_model, trainer_settings
+
+        spec = self.spec
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.plan = schedule(spec["training"], len(self.train), processes)
+        evaluates = len(self.validation) > 0
+        settings = trainer_settings(spec["training"], self.plan, self.folder, self.dtype, evaluates)
+        score_trained_positions_only()
+        model = start_model(self.args.model, spec["method"], self.dtype)
+        if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
+            self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
+        shown = self.validation if evaluates else self.train
+        shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
+        callbacks = [Watch(model.config.get_text_config().vocab_size)]
+        if not (is_launched() and spec["launch"]["strategy"] in SHARDED):  # no whole model
+            callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
+        peft_config = None
+        if spec["method"] != "full":
+            peft_config = lora_config(spec["lora"], model, self.base["name"])
+        trainer = MaskedTrainer(
+            model=model,
+            args=settings,
+            train_dataset=self.train,
+            eval_dataset=self.validation if evaluates else None,
+            processing_class=self.tokenizer,
+            peft_config=peft_config,
+            callbacks=callbacks,
+        )
+        check_labels(trainer, self.train)
+        return trainer
+
+    def fit(self, trainer: Any) -> dict[str, Any]:
+        """Train to the end, from the newest valid checkpoint if there is one; return counts."""
+        parameters = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
+        trainable = sum(n for n, trained in parameters if trained)
+        if trainable == 0:
+            raise StageError("no parameter is trainable; look at method and lora.target_modules")
+        with trainer.args.main_process_first(local=False):
+            newest, notes = newest_valid(self.folder)
+        if newest:
+            notes.append(f"continuing from {newest.name}")
+        for note in notes if is_first() else ():
+            console().say(note)
+        self._train(trainer, newest)
+        state = trainer.state
+        best = state.best_global_step
+        keep_best = self.spec["training"]["load_best_model_at_end"] and best
+        if keep_best and best != state.global_step:
+            trainer._load_best_model()
+        return {
+            "rows": len(self.train),
+            "steps": state.global_step,
+            "epochs": state.epoch,
+            "tokens": state.num_input_tokens_seen,
+            "parameters": sum(n for n, _ in parameters),
+            "trainable_parameters": trainable,
+            "best_step": best,
+            "best_eval_loss": state.best_metric,
+            "kept_step": best if keep_best else state.global_step,
+        }
+
+    def _train(self, trainer: Any, newest: Path | None) -> None:
+        """Train; raise StageError if memory runs out or a signal asks to stop."""
+        import torch
+
+        try:
+            result = trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        except torch.OutOfMemoryError as error:
+            raise StageError(
+                f"the GPU's memory ran out at step {trainer.state.global_step + 1}: halve "
+                "training.per_device_train_batch_size and double gradient_accumulation_steps, set "
+                f"gradient_checkpointing, lower max_length, or use lora or qlora ({error})"
+            ) from None
+        logger.info("throughput: %s", result.metrics)
+        step = trainer.state.global_step
+        if step < self.plan.steps:
+            raise StageError(
+                f"stopped by a signal after step {step} of {self.plan.steps}; "
+                "the next start goes on from there"
+            )
+
+    def save(self, trainer: Any, counts: dict[str, Any]) -> None:
+        """Write adapter, history, samples and, last, the manifest."""
+        import torch
+
+        args = self.args
+        kept = args.adapter.with_name(f".{args.adapter.name}.kept")
+        trainer.save_model(str(kept))  # every process has its part in it
+        if not is_first():
+            return
+        tidy_adapter(kept)
+        shutil.rmtree(args.adapter, ignore_errors=True)
+        make_readable(kept)
+        kept.replace(args.adapter)
+        write_text(args.history, history_csv(history_rows(trainer.state.log_history)))
+        with built_beside(args.samples) as samples:
+            for path in sorted((self.folder / "samples").glob("step-*.jsonl")):
+                shutil.copyfile(path, samples / path.name)
+        write_manifest(
+            args.manifest,
+            stage="train_adapter",
+            spec=self.spec,
+            payloads=[
+                p for p in (*args.adapter.rglob("*"), *args.samples.rglob("*")) if p.is_file()
+            ]
+            + [args.history],
+            inputs={"templated": args.templated / "SHA256SUMS", "model": args.model / "SHA256SUMS"},
+            counts=counts,
+            packages=PACKAGES,
+            base=self.base,
+            dataset=self.templated["dataset"],
+            fingerprint=self.fingerprint,
+            dtype=self.dtype,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            processes=trainer.args.world_size,
+            threads=torch.get_num_threads(),
+            **self.digests,
+        )
+        remove_others(args.checkpoints, self.fingerprint)
+
+
+def launch_again(spec: dict[str, Any], argv: list[str]) -> None:
+    """Run this script in several processes; only the first of them writes."""
+    import torch
+
+    from sftflow.training import computing_dtype
+
+    launch, gpus = spec["launch"], torch.cuda.device_count()
+    check_devices(launch, gpus)
+    dtype = computing_dtype(spec["training"]["dtype"])
+    accumulation = spec["training"]["gradient_accumulation_steps"]
+    script = [str(Path(__file__).resolve()), *without_log(argv)]
+    run_launched(launch_command(launch, script, dtype, accumulation), on_cpu=not gpus)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, write, and only then vouch for the result."""
+    os.environ.update(QUIET)
+    argv = sys.argv[1:] if argv is None else argv
+    names = ("templated", "model", "adapter", "history", "samples", "checkpoints", "manifest")
+    args = stage_parser(__doc__, *names).parse_args(argv)
+    if args.spec["launch"]["num_processes"] > 1 and not is_launched():
+        launch_again(args.spec, argv)
+        return
+    run = Run(args, args.spec)
+    trainer = run.make_trainer()
+    counts = run.fit(trainer)
+    run.save(trainer, counts)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,56 @@
+import sys
+
+import pytest
+
+from sftflow.launching import check_devices, launch_command, run_launched, without_log
+from sftflow.stage import StageError
+
+
+def test_the_command_names_processes_strategy_and_precision():
+    launch = {"num_processes": 4, "strategy": "deepspeed3"}
+    command = launch_command(launch, ["train.py", "--spec", "{}"], "bfloat16", 2)
+    assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    for option in ("--num_processes=4", "--zero_stage=3", "--mixed_precision=bf16"):
+        assert option in command
+    assert "--gradient_accumulation_steps=2" in command
+    assert command[-3:] == ["train.py", "--spec", "{}"]
+    ddp = launch_command({"num_processes": 2, "strategy": "ddp"}, [], "float32", 2)
+    assert "--multi_gpu" in ddp
+    assert "--mixed_precision=no" in ddp
+
+
+@pytest.mark.parametrize(
+    ("count", "strategy", "gpus", "sentence"),
+    [
+        (4, "ddp", 2, "launch.num_processes is 4, but there are 2 GPUs"),
+        (2, "fsdp", 0, "needs GPUs"),
+        (2, "deepspeed3", 2, "needs deepspeed"),
+    ],
+)
+def test_what_the_machine_has_not(count, strategy, gpus, sentence, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(StageError, match=sentence):
+        check_devices({"num_processes": count, "strategy": strategy}, gpus)
+
+
+def test_two_processes_may_share_a_cpu():
+    check_devices({"num_processes": 2, "strategy": "ddp"}, 0)
+
+
+def test_the_log_stays_with_who_started():
+    assert without_log(["--spec", "{}", "--log", "a.log", "--run", "x"]) == [
+        "--spec",
+        "{}",
+        "--run",
+        "x",
+    ]
+    assert without_log(["--spec", "{}"]) == ["--spec", "{}"]
+
+
+def test_a_fault_in_a_process_is_told_in_its_own_words():
+    code = "print('10:00 ERROR sftflow: the data is wrong'); raise SystemExit(3)"
+    with pytest.raises(StageError, match=r"^the data is wrong$"):
+        run_launched([sys.executable, "-c", code], on_cpu=True)
+    with pytest.raises(StageError, match="status 3"):
+        run_launched([sys.executable, "-c", "raise SystemExit(3)"], on_cpu=True)
+    run_launched([sys.executable, "-c", "pass"], on_cpu=True)

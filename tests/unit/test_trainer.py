@@ -1,0 +1,112 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from sftflow.stage import StageError
+from sftflow.trainer import Answers, GroupedByLength, Watch, score_trained_positions_only
+
+
+def test_every_row_once_in_groups_of_like_length():
+    lengths = [(row * 37) % 101 for row in range(1000)]
+    order = list(GroupedByLength(lengths, group=8, seed=0))
+    assert sorted(order) == list(range(1000))
+    groups = [[lengths[row] for row in order[at : at + 8]] for at in range(0, 1000, 8)]
+    spread = sum(max(g) - min(g) for g in groups) / len(groups)
+    assert spread < 10  # 79 on average if rows were drawn at random
+    firsts = [g[0] for g in groups]
+    assert firsts != sorted(firsts)  # the groups themselves come in any order
+
+
+def test_the_order_hangs_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        sampler = GroupedByLength(list(range(100)), 4, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_a_last_smaller_group_does_not_cut_the_others():
+    lengths = [*([10] * 7), *([50] * 4)]
+    order = list(GroupedByLength(lengths, group=4, seed=3))
+    assert sorted(order) == list(range(11))
+    assert len(order[8:]) == 3
+
+
+def log(watch, step, **logs):
+    args = SimpleNamespace(fp16=False)
+    state = SimpleNamespace(global_step=step)
+    watch.on_log(args, state, None, {"learning_rate": 0.1, "grad_norm": 1.0, **logs})
+
+
+@pytest.mark.parametrize(
+    ("step", "logs", "sentence"),
+    [
+        (7, {"loss": math.nan}, "loss is nan at step 7"),
+        (7, {"loss": math.inf}, "loss is inf at step 7"),
+        (7, {"eval_loss": math.nan}, "eval_loss is nan at step 7"),
+        (1, {"loss": 0.0}, "the loss of step 1 is 0,"),
+        (1, {"loss": 9.3}, r"2 ln\(vocabulary\) = 9.21"),  # 2 ln 100 = 9.2103
+        (1, {"loss": 4.0, "grad_norm": 0.0}, "nothing is learned"),
+        (9, {"loss": 4.0, "grad_norm": math.inf}, "gradient norm is inf at step 9"),
+    ],
+)
+def test_a_training_that_cannot_succeed_is_stopped(step, logs, sentence):
+    with pytest.raises(StageError, match=sentence):
+        log(Watch(100), step, **logs)
+
+
+def test_a_good_training_goes_on():
+    watch = Watch(100)
+    log(watch, 1, loss=4.6)
+    log(watch, 2, loss=0.0)  # learned by heart: no fault later on
+    assert watch.note == "loss 0.0000, learning rate 0.1"
+
+
+def test_a_new_lowest_validation_loss_is_saved():
+    watch, state = Watch(100), SimpleNamespace(best_metric=2.0)
+    for loss, saved in ((2.5, False), (1.9, True)):
+        control = SimpleNamespace(should_save=False)
+        watch.on_evaluate(None, state, control, {"eval_loss": loss})
+        assert control.should_save is saved
+
+
+def test_prompts_end_where_the_loss_begins():
+    row = {"input_ids": [5, 6, 7, 8, 9], "labels": [-100, -100, 7, 8, -100]}
+    answers = Answers([row], None, None)
+    assert (answers.prompts, answers.references) == ([[5, 6]], [[7, 8]])
+
+
+def test_leaving_out_positions_without_loss_changes_no_loss(monkeypatch):
+    import torch
+    import trl.trainer.utils
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    )
+    ids = torch.randint(0, 64, (2, 12))
+    labels = ids.masked_fill(torch.rand(2, 12) < 0.7, -100)
+    trl.trainer.utils.add_fused_lm_head(model)
+    seen = []
+    for compact in (False, True):
+        monkeypatch.setattr(trl.trainer.utils, "_use_triton", lambda _device: False)
+        if compact:
+            score_trained_positions_only()
+        model.zero_grad()
+        loss = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+        loss.backward()
+        seen.append((loss.detach(), model.model.layers[0].mlp.up_proj.weight.grad.clone()))
+    torch.testing.assert_close(seen[0], seen[1])
+    plain = model(input_ids=ids, labels=labels).loss
+    torch.testing.assert_close(seen[1][0], plain.detach())

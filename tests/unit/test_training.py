@@ -1,0 +1,80 @@
+import pytest
+
+from sftflow.stage import StageError
+from sftflow.training import computing_dtype, lora_config, schedule, start_model
+
+TRAINING = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 2,
+    "num_train_epochs": 3,
+    "warmup_ratio": 0.1,
+}
+
+
+def test_steps_are_counted_as_the_trainer_counts_them():
+    # 100 rows / 8 = 13 batches, / 2 = 7 steps per epoch, * 3 = 21; 10 % of 21 is 2.1
+    plan = schedule(TRAINING, 100)
+    assert (plan.steps_per_epoch, plan.steps, plan.warmup_steps) == (7, 21, 3)
+    assert (plan.eval_steps, plan.save_steps, plan.logging_steps) == (7, 7, 1)
+    # on 4 processes: 100 / 32 = 4 batches, 2 steps, 6 in all
+    assert schedule(TRAINING, 100, 4).steps == 6
+    assert schedule({**TRAINING, "num_train_epochs": 0.5}, 100).steps == 4
+    assert schedule({**TRAINING, "max_steps": 5}, 100).eval_steps == 5  # not after the end
+    assert schedule({**TRAINING, "max_steps": 5000}, 100).logging_steps == 10
+
+
+@pytest.fixture(scope="module")
+def model():
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    )
+
+
+LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
+
+
+def test_targets_that_match_nothing_are_named(model):
+    with pytest.raises(StageError, match=r"'qq_proj' matches nothing in b; it has down_proj, "):
+        lora_config({**LORA, "target_modules": ["q_proj", "qq_proj"]}, model, "b")
+    with pytest.raises(StageError, match="'lm_head' matches nothing"):
+        lora_config({**LORA, "target_modules": ["lm_head"]}, model, "b")
+    config = lora_config({**LORA, "target_modules": ["q_proj", "mlp.up_proj"]}, model, "b")
+    assert config.target_modules == {"q_proj", "mlp.up_proj"}
+    assert lora_config({**LORA, "target_modules": "all-linear"}, model, "b").r == 4
+
+
+def test_a_weight_that_would_be_made_up_stops_the_stage(model, tmp_path):
+    import safetensors.torch
+
+    model.save_pretrained(tmp_path)
+    start_model(tmp_path, "lora", "float32")
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    safetensors.torch.save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(StageError, match=r"lacks model\.layers\.0\.mlp\.up_proj\.weight"):
+        start_model(tmp_path, "lora", "float32")
+
+
+def test_precision_follows_the_device(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert computing_dtype("auto") == "float32"
+    assert computing_dtype("bfloat16") == "bfloat16"
+    with pytest.raises(StageError, match="float16 training needs a GPU"):
+        computing_dtype("float16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for has, chosen in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+        assert computing_dtype("auto") == chosen
+    with pytest.raises(StageError, match="no bfloat16"):
+        computing_dtype("bfloat16")
