@@ -1,0 +1,225 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from served import Supervisor, until
+
+from sftflow import guardian
+from sftflow.endpoint import cause, last_lines, process_start, read_endpoint
+from sftflow.engine import check_extra_args, engine_command, engine_environment
+from sftflow.stage import StageError
+
+
+@pytest.fixture
+def supervise(tmp_path):
+    started = []
+
+    def start(*args, **more):
+        started.append(Supervisor(tmp_path, *args, **more))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def guardians(pid):
+    """The guardians of a supervisor: Python processes in sessions of their own."""
+    text = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout
+    rows = [line.split(None, 2) for line in text.splitlines()[1:]]
+    return [int(r[0]) for r in rows if int(r[1]) == pid and "guardian.py" in r[2]]
+
+
+def private_folder(server):
+    line = Path(f"/proc/{server['server_pid']}/environ").read_bytes().split(b"\0")
+    return Path(next(v[7:] for v in line if v.startswith(b"TMPDIR=")).decode())
+
+
+def serving(supervisor):
+    server = supervisor.reach("serving")
+    assert len(guardian.group_members(server["server_pid"])) == 2  # the server and its child
+    return server
+
+
+def assert_gone(server, folder):
+    until(lambda: not guardian.group_members(server["server_pid"]))
+    until(lambda: not folder.exists())
+
+
+def test_the_endpoint_is_there_at_once_and_nobody_else_may_read_it(supervise):
+    supervisor = supervise("never")
+    server = until(supervisor.read, 5)
+    assert server["state"] in ("starting", "loading")
+    assert server["pid"] == supervisor.process.pid
+    assert server["pid_start"] == process_start(server["pid"])
+    assert stat.S_IMODE(supervisor.path.stat().st_mode) == 0o600
+    server = supervisor.reach("loading")
+    said = Path(f"/proc/{server['server_pid']}/cmdline").read_bytes() + supervisor.log.read_bytes()
+    assert server["api_key"].encode() not in said
+    assert server["api_key"] not in repr(read_endpoint(supervisor.path))
+
+
+def test_sigterm_ends_the_group_and_is_no_error(supervise):
+    supervisor = supervise()
+    server = serving(supervisor)
+    folder = private_folder(server)
+    supervisor.process.terminate()
+    assert supervisor.process.wait(15) == 0
+    assert_gone(server, folder)
+    assert not supervisor.path.exists()
+
+
+def test_kill_9_of_the_supervisor_leaves_nothing(supervise):
+    supervisor = supervise()
+    server = serving(supervisor)
+    folder = private_folder(server)
+    (guard,) = guardians(server["pid"])
+    supervisor.process.kill()
+    assert_gone(server, folder)
+    until(lambda: process_start(guard) is None)
+
+
+@pytest.mark.parametrize("shell", [False, True])
+def test_kill_9_of_the_parent_leaves_nothing(tmp_path, shell):
+    code = f"""
+import sys, time; sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from pathlib import Path; from served import Supervisor
+one = Supervisor(Path({str(tmp_path)!r}), shell={shell}); time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    watch = Supervisor.__new__(Supervisor)
+    watch.path = tmp_path / "server.json"
+    server = serving(watch)
+    folder = private_folder(server)
+    parent.kill()
+    parent.wait()
+    assert_gone(server, folder)
+    until(lambda: process_start(server["pid"]) is None)
+
+
+def test_a_server_that_ends_by_itself_is_an_error_whatever_its_status(supervise):
+    supervisor = supervise("exit")
+    assert supervisor.process.wait(15) == 1
+    server = supervisor.read()
+    assert (server["state"], server["returncode"]) == ("dead", 3)
+    assert server["last_lines"] == ["fake engine up"]
+    assert guardian.group_members(server["server_pid"]) == []  # its child was left, and ended
+
+
+def test_a_killed_server_is_reported_with_its_signal(supervise):
+    supervisor = supervise()
+    server = serving(supervisor)
+    os.kill(server["server_pid"], signal.SIGKILL)
+    assert supervisor.process.wait(15) == 1
+    assert supervisor.read()["returncode"] == -9
+    assert "SIGKILL, perhaps out of memory" in supervisor.read()["reason"]
+
+
+def test_a_server_that_never_gets_ready_is_given_up(supervise):
+    supervisor = supervise("never", start_timeout_s=0.5)
+    assert supervisor.process.wait(15) == 1
+    assert "did not get ready in 0.5 s" in supervisor.read()["reason"]
+    assert guardian.group_members(supervisor.read()["server_pid"]) == []
+
+
+def test_another_port_is_tried_if_the_first_was_snatched(supervise, tmp_path):
+    server = serving(supervise("taken"))
+    assert "Errno 98" in (tmp_path / "serve.vllm.2.log").read_text()
+    assert server["state"] == "serving"
+
+
+def test_a_killed_guardian_ends_the_server(supervise):
+    supervisor = supervise()
+    server = serving(supervisor)
+    os.kill(guardians(server["pid"])[0], signal.SIGKILL)
+    assert supervisor.process.wait(15) == 1
+    assert guardian.group_members(server["server_pid"]) == []
+
+
+def test_a_group_that_ignores_sigterm_is_killed_and_its_shared_memory_removed():
+    code = """
+import signal, time
+from multiprocessing import shared_memory, resource_tracker
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+one = shared_memory.SharedMemory(create=True, size=64)
+resource_tracker.unregister(one._name, "shared_memory")
+print(one.name, flush=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    name = process.stdout.readline().strip()
+    assert Path("/dev/shm", name).exists()
+    start_s = time.monotonic()
+    assert guardian.end_group(process.pid, grace_s=0.3)
+    assert 0.3 < time.monotonic() - start_s < 2
+    assert process.wait(5) == -signal.SIGKILL
+    assert not Path("/dev/shm", name).exists()
+
+
+def test_the_guardian_forgets_groups_that_ended_in_order():
+    read, write = os.pipe()
+    os.write(write, b"+11\n+12\n-11\n")
+    os.close(write)
+    assert guardian.groups_until_eof(read) == [12]
+
+
+SPEC = {
+    "model": "toy",
+    "max_model_len": None,
+    "dtype": "auto",
+    "gpu_memory_utilization": 0.8,
+    "tensor_parallel_size": 2,
+}
+
+
+def test_the_command_on_gpus():
+    command = engine_command(SPEC, Path("/m"), "127.0.0.1", 1, cpu=False)
+    said = " ".join(command)
+    assert "--tensor-parallel-size 2 --gpu-memory-utilization 0.8" in said
+    assert "--enforce-eager" not in command and "--max-model-len" not in command
+    assert "--generation-config vllm --no-enable-prefix-caching" in said
+    assert "--trust-remote-code" not in command
+    assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(SPEC, "k", Path("/t"), cpu=False)
+
+
+def test_the_command_and_environment_on_a_cpu():
+    spec = {**SPEC, "tensor_parallel_size": 1, "max_model_len": 9, "trust_remote_code": True}
+    command = engine_command(spec, Path("/m"), "127.0.0.1", 1, cpu=True)
+    assert {"--enforce-eager", "--trust-remote-code", "uni"} <= set(command)
+    assert "secret" not in " ".join(command)
+    environment = engine_environment(spec, "secret", Path("/t"), cpu=True)
+    assert environment["VLLM_API_KEY"] == "secret"
+    assert environment["VLLM_NO_USAGE_STATS"] == environment["HF_HUB_OFFLINE"] == "1"
+    chosen = {**spec, "extra_args": ["--distributed-executor-backend", "mp"]}
+    assert "uni" not in engine_command(chosen, Path("/m"), "127.0.0.1", 1, cpu=True)
+
+
+@pytest.mark.parametrize("option", ["--host=0.0.0.0", "--api_key", "--trust-remote-code", "-tp"])
+def test_options_that_the_workflow_decides_are_refused(option):
+    with pytest.raises(StageError, match=r"serve\.extra_args"):
+        check_extra_args([option, "1"])
+
+
+def test_the_cause_of_a_death_is_found_above_the_noise_of_the_exit(tmp_path):
+    (tmp_path / "log").write_text(
+        "(EngineCore pid=1) ERROR 11-21 [core.py:1512] RuntimeError: head_dim=16\n"
+        "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.\n"
+        'nanobind: leaked 4 instances!\n - leaked type "X"\n - ... skipped remainder\n'
+    )
+    assert cause(tmp_path / "log") == "RuntimeError: head_dim=16"
+    assert len(last_lines(tmp_path / "log")) == 2
+    assert cause(tmp_path / "none") is None
+
+
+def test_last_lines_hold_no_control_characters(tmp_path):
+    (tmp_path / "log").write_bytes(b"a\n\x1b]0;title\x07b\n\n" + b"x" * 900 + b"\n")
+    lines = last_lines(tmp_path / "log", 2)
+    assert lines[0] == " ]0;title b" and len(lines[1]) == 400
+    assert last_lines(tmp_path / "none") == []
