@@ -1,0 +1,169 @@
+"""Run one suite of lm-eval tasks through a model's server.
+
+reads   server.json (waits until the model is served), the model folder (its tokenizer), task YAML
+        files of spec.folder, and the dataset folder that stands for {dataset} in them
+writes  {suite}.json: {suite, model, tasks: {task: {metric: {value, stderr, n}}}, limited, finish,
+        checks, configs, versions}; {suite}.samples.jsonl: every item with prompt and answer
+
+Answers are greedy unless a task asks otherwise. A limited run says so: its figures are no result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sftflow import benchmark, suites
+from sftflow.manifests import replacing, write_json
+from sftflow.serving import Server, served
+from sftflow.stage import StageError, console, run_stage, stage_parser
+
+BOUNDARY_SHARE = 0.99  # of the pairs; below, the log-likelihoods are of something else
+BOOTSTRAPS = 1000  # for metrics that are no mean
+
+logger = logging.getLogger("sftflow")
+
+
+def own_tasks(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of the tasks of the suite's own folder; {} if it has none."""
+    if spec["folder"] is None:
+        return {}
+    return suites.folder_tasks(Path(spec["folder"]), spec["tasks"])
+
+
+def load_tasks(
+    spec: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], dataset: Path | None
+) -> list[Any]:
+    """Return lm-eval's tasks and groups of a suite; raise StageError if one is not sound."""
+    from lm_eval.tasks import TaskManager
+
+    from sftflow import lmeval
+
+    suites.check_metrics(own, lmeval.prepare())
+    manager = TaskManager(include_defaults=not own)
+    if not own and (sentence := suites.unknown_task(spec["tasks"], manager.all_tasks, "lm-eval")):
+        raise StageError(sentence)
+    tasks: list[Any] = []
+    for name in spec["tasks"]:
+        try:
+            if own:
+                places = {"folder": Path(spec["folder"]), "dataset": dataset}
+                tasks.append(lmeval.ConversationTask(config=suites.with_places(own[name], places)))
+            else:
+                loaded = manager.load(name)
+                tasks += (
+                    [loaded["groups"][name]]
+                    if name in loaded["groups"]
+                    else loaded["tasks"].values()
+                )
+        except StageError:
+            raise
+        except Exception as error:
+            logger.exception("task %s", name)
+            said = (str(error).strip().splitlines() or [""])[0]
+            raise StageError(
+                f"task {name} can't be loaded ({type(error).__name__}: {said})"
+            ) from None
+    return tasks
+
+
+def evaluate(
+    tasks: list[Any], spec: Mapping[str, Any], server: Server, folder: Path
+) -> tuple[dict[str, Any], Any]:
+    """Return lm-eval's results and the model that it asked."""
+    import aiohttp
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    from sftflow.lmeval import SEED, ServedModel
+
+    # A task of one's own can be mended; one that lm-eval ships is measured as others measure it,
+    # and the share stands in the result.
+    least_share = 0.0 if spec["folder"] is None else BOUNDARY_SHARE
+    model = ServedModel(server, folder, spec["apply_chat_template"], least_share)
+    try:
+        results = lm_eval.simple_evaluate(
+            model=model,
+            tasks=tasks,
+            task_manager=TaskManager(include_defaults=False),  # else it reads all that it ships
+            num_fewshot=spec["num_fewshot"],
+            limit=spec["limit"],
+            apply_chat_template=spec["apply_chat_template"],
+            fewshot_as_multiturn=spec["apply_chat_template"],
+            log_samples=True,
+            bootstrap_iters=BOOTSTRAPS,
+            random_seed=SEED,
+            numpy_random_seed=SEED,
+            torch_random_seed=SEED,
+            fewshot_random_seed=SEED,
+        )
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise StageError(
+            f"a request of suite {spec['suite']} failed ({type(error).__name__}: {error}); "
+            "there is no result"
+        ) from None
+    return results, model
+
+
+def report(
+    results: dict[str, Any], spec: Mapping[str, Any], own: Mapping[str, Any], model: Any
+) -> dict[str, Any]:
+    """Return what {suite}.json says."""
+    return {
+        "suite": spec["suite"],
+        "model": spec["model"],
+        "tasks": benchmark.figures(results),
+        "limit": spec["limit"],
+        "limited": spec["limit"] is not None,
+        "apply_chat_template": spec["apply_chat_template"],
+        "num_fewshot": results["n-shot"],
+        "finish": benchmark.finish_reasons(results["samples"]),
+        "checks": {"boundary_share": model.boundary_shares, "max_length": model.max_length + 1},
+        "configs": benchmark.task_configs(results, own),
+        "versions": {"lm-eval": version("lm-eval"), "tasks": results["versions"]},
+    }
+
+
+def summary_lines(said: Mapping[str, Any]) -> list[str]:
+    """Return a line per task for the console: its figures, and how many answers were cut."""
+    lines = []
+    for task, metrics in said["tasks"].items():
+        known = {k: v["value"] for k, v in metrics.items() if v["value"] is not None}
+        line = f"{said['model']}: {task}: " + ", ".join(f"{k} {v:.3f}" for k, v in known.items())
+        cut = said["finish"].get(task, {}).get("length", 0)
+        lines.append(f"{line}; {cut} answers cut by max_gen_toks" if cut else line)
+    for task, share in said["checks"]["boundary_share"].items():
+        if share < BOUNDARY_SHARE:
+            lines.append(f"warning: {task}: {1 - share:.0%} of the choices begin within a token")
+    return lines
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Load the tasks while the server starts, ask it, write figures and samples."""
+    parser = stage_parser(__doc__, "endpoint", "model", "benchmark", "samples")
+    parser.add_argument("--dataset", type=Path)
+    args = parser.parse_args(argv)
+    spec = args.spec
+    # datasets keeps what it read, and would give old rows for a path whose file has changed.
+    with tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
+        os.environ["HF_DATASETS_CACHE"] = cache
+        own = own_tasks(spec)
+        tasks = load_tasks(spec, own, args.dataset)
+        with served(args.endpoint, args.model) as server:
+            results, model = evaluate(tasks, spec, server, args.model)
+    said = report(results, spec, own, model)
+    with replacing(args.samples) as part:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(benchmark.sample_lines(results["samples"]))
+    write_json(args.benchmark, said)
+    for line in summary_lines(said):
+        console().say(line)
+
+
+if __name__ == "__main__":
+    run_stage(main)

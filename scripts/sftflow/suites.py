@@ -1,0 +1,126 @@
+"""The tasks of a suite: its YAML files, read without running code, with the data's place filled in.
+
+lm-eval lets a task file name Python (``!function``) and imports it. Files of a config's own
+folder must not do that here, nor reach for metrics that are downloaded as code; what such
+files usually need it for is in lmeval.py: metrics and Jinja filters of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sftflow.stage import StageError
+from sftflow.taskfiles import read_task, task_files
+
+STRUCTURE = ("task_list", "tag", "group", "include")  # keys that are no setting of a task
+
+
+def unknown_task(names: Iterable[str], known: Iterable[str], where: str) -> str | None:
+    """Return a sentence about the first name that is not known, with the nearest ones."""
+    from rapidfuzz import process
+
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = [found[0] for found in process.extract(name, known, limit=3, score_cutoff=60)]
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
+            )
+            return f"there is no task '{name}' in {where}; {hint}"
+    return None
+
+
+def folder_tasks(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each named task of a folder; raise StageError if one is not sound."""
+    if not folder.is_dir():
+        raise StageError(f"there is no folder {folder} with task files")
+    known, faults = task_files(folder)
+    if faults:
+        raise StageError(faults[0])
+    if sentence := unknown_task(names, known, str(folder)):
+        raise StageError(sentence)
+    return {name: task_settings(known[name]) for name in names}
+
+
+def task_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a task file says, after the files that it includes, as lm-eval merges them."""
+    path = path.resolve()
+    if path in above:
+        raise StageError(f"{path} includes itself")
+    try:
+        said = read_task(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StageError(f"{path} can't be read as YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(said, dict):
+        raise StageError(f"{path} is no task: a mapping of settings is expected")
+    if code := next(_code(said), None):
+        raise StageError(
+            f"{path} names Python code ({code}), which is not run here; use Jinja and the metrics "
+            "of lm-eval or sftflow instead"
+        )
+    includes = said.get("include", [])
+    merged: dict[str, Any] = {}
+    for name in includes if isinstance(includes, list) else [includes]:
+        merged |= task_settings(path.parent / name, (*above, path))
+    merged |= said
+    return {key: value for key, value in merged.items() if key not in STRUCTURE}
+
+
+def _code(value: Any) -> Iterable[str]:
+    """Yield every mention of code in a task's settings."""
+    if isinstance(value, str) and value.startswith("!function"):
+        yield value
+    if isinstance(value, dict):
+        if value.get("hf_evaluate"):
+            yield "hf_evaluate"
+        if "class" in value:
+            yield "class"
+        for item in value.values():
+            yield from _code(item)
+    if isinstance(value, list):
+        for item in value:
+            yield from _code(item)
+
+
+def with_places(settings: Mapping[str, Any], places: Mapping[str, Path | None]) -> dict[str, Any]:
+    """Return settings with ``{dataset}`` and ``{folder}`` in ``dataset_kwargs`` filled in.
+
+    Raises StageError for a place that the suite does not name (None).
+    """
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: filled(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [filled(v) for v in value]
+        if not isinstance(value, str):
+            return value
+        for name, place in places.items():
+            if place is None and "{" + name + "}" in value:
+                raise StageError(
+                    f"task {settings['task']} reads {value}, but its suite names no {name}"
+                )
+            value = value.replace("{" + name + "}", str(place))
+        return value
+
+    return {**settings, "dataset_kwargs": filled(settings.get("dataset_kwargs") or {})}
+
+
+def check_metrics(tasks: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:
+    """Raise StageError for a metric that is not among the known ones.
+
+    lm-eval would look for it on the hub, and run what it finds there.
+    """
+    known = list(known)
+    for task, settings in tasks.items():
+        for entry in settings.get("metric_list") or []:
+            name = entry.get("metric") if isinstance(entry, dict) else None
+            if name not in known:
+                from rapidfuzz import process
+
+                near = process.extractOne(str(name), known)[0]
+                raise StageError(f"task {task}: no metric '{name}'; did you mean '{near}'?")

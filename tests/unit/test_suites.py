@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from sftflow.stage import StageError
+from sftflow.suites import check_metrics, folder_tasks, unknown_task, with_places
+
+TASKS = Path(__file__).parents[2] / "config" / "tasks"
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_shipped_tasks_are_sound():
+    names = [path.stem for path in TASKS.glob("*.yaml")]
+    tasks = folder_tasks(TASKS, names)
+    check_metrics(tasks, ["acc", "exact_match", "json_valid", "json_fields", "numeric_answer"])
+    for name, settings in tasks.items():
+        assert settings["task"] == name
+        files = with_places(settings, {"dataset": Path("d"), "folder": TASKS})["dataset_kwargs"]
+        assert files["data_files"]["test"] == "d/test.parquet"
+
+
+def test_unknown_task_names_the_nearest():
+    with pytest.raises(StageError, match=r"'tickets_jsn'.*did you mean tickets_json"):
+        folder_tasks(TASKS, ["tickets_jsn"])
+    assert unknown_task(["gsm8kk"], ["gsm8k", "mmlu"], "lm-eval").endswith("did you mean gsm8k?")
+    assert unknown_task(["zzz"], ["gsm8k", "mmlu"], "x").endswith("there are 2 others")
+    assert unknown_task(["mmlu"], ["gsm8k", "mmlu"], "x") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task: t\nprocess_docs: !function utils.run",
+        "task: t\nfewshot_config: {samples: !function utils.run}",
+        "task: t\nclass: !function utils.Task",
+        "task: t\nmetric_list: [{metric: !function utils.run}]",
+        "task: t\nmetric_list: [{metric: x, hf_evaluate: true}]",
+        "task: t\ninclude: below/other",
+    ],
+)
+def test_task_code_is_refused_and_not_run(tmp_path, text):
+    write(tmp_path, "utils.py", f"open({str(tmp_path / 'ran')!r}, 'w')\ndef run(x): return x")
+    write(tmp_path, "below/other", "process_docs: !function utils.run")
+    write(tmp_path, "t.yaml", text)
+    with pytest.raises(StageError, match="names Python code"):
+        folder_tasks(tmp_path, ["t"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_includes_are_merged_and_local_keys_win(tmp_path):
+    write(tmp_path, "a.inc", "x: 1\ny: 1")
+    write(tmp_path, "b.inc", "y: 2\nz: 2")
+    write(tmp_path, "t.yaml", "task: t\ninclude: [a.inc, b.inc]\nz: 3\ntag: group")
+    assert folder_tasks(tmp_path, ["t"])["t"] == {"task": "t", "x": 1, "y": 2, "z": 3}
+
+
+def test_a_circle_of_includes_is_an_error(tmp_path):
+    write(tmp_path, "t.yaml", "task: t\ninclude: t.yaml")
+    with pytest.raises(StageError, match="includes itself"):
+        folder_tasks(tmp_path, ["t"])
+
+
+def test_places():
+    settings = {"task": "t", "dataset_kwargs": {"data_files": {"test": ["{folder}/{dataset}.x"]}}}
+    places = {"folder": Path("f"), "dataset": Path("d")}
+    filled = with_places(settings, places)
+    assert filled["dataset_kwargs"] == {"data_files": {"test": ["f/d.x"]}}
+    assert settings["dataset_kwargs"]["data_files"]["test"] == ["{folder}/{dataset}.x"]
+    with pytest.raises(StageError, match=r"task t reads .*names no dataset"):
+        with_places(settings, {**places, "dataset": None})
+
+
+def test_unknown_metric_is_not_looked_for_elsewhere():
+    with pytest.raises(
+        StageError, match="task t: no metric 'json_vald'; did you mean 'json_valid'"
+    ):
+        check_metrics({"t": {"metric_list": [{"metric": "json_vald"}]}}, ["acc", "json_valid"])
+
+
+@pytest.mark.parametrize("text", ["- a list", "task: [", ""])
+def test_files_that_are_no_task(tmp_path, text):
+    write(tmp_path, "bad.yaml", text)
+    with pytest.raises(StageError):
+        folder_tasks(tmp_path, ["bad"])
