@@ -1,0 +1,137 @@
+"""What the evaluation stages left about one model, as rows of the summary.
+
+reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sftflow.stage import StageError
+from sftflow.summary import Measurement
+
+QUANTILES = ("p50", "p95", "p99")
+TIMES = ("ttft_ms", "tpot_ms", "e2e_ms")
+
+Figures = Iterator[tuple[str, Mapping[str, Any]]]  # metric, {value, stderr, n}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return a JSON object; raise StageError naming the file if it is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} can't be read as JSON ({error}); delete it and rerun") from None
+    if not isinstance(value, dict):
+        raise StageError(f"{path} is not a JSON object; delete it and rerun")
+    return value
+
+
+def measurements(results: Path, model: Mapping[str, Any]) -> list[Measurement]:
+    """Return every figure that is there about a model of the spec."""
+    folder = results / "eval" / model["name"]
+    parts = [("scores", folder / "scores.json", score_figures)]
+    parts += [
+        (suite, folder / "benchmark" / f"{suite}.json", benchmark_figures)
+        for suite in model["suites"]
+    ]
+    parts += [("latency", folder / "latency.json", latency_figures)]
+    parts += [("loss", folder / "loss.json", loss_figures)]
+    rows = []
+    for group, path, figures in parts:
+        if not path.exists():
+            continue
+        read = read_object(path)
+        try:
+            for metric, said in figures(read):
+                rows.append(_row(model, group, metric, said))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StageError(
+                f"{path} does not have the shape that its stage writes "
+                f"({type(error).__name__}: {error}); delete it and rerun"
+            ) from None
+    return rows
+
+
+def asked(model: Mapping[str, Any]) -> list[Measurement]:
+    """Return a row per group of a model that the spec asks for (see summary.with_gaps)."""
+    groups = [("scores", f"{name}.") for name in model.get("datasets", [])] or [("scores", "")]
+    groups += [(suite, "") for suite in model["suites"]]
+    groups += [("latency", ""), ("loss", "text.")]
+    return [Measurement(model["name"], model["kind"], *group, None) for group in groups]
+
+
+def score_figures(scores: Mapping[str, Any]) -> Figures:
+    """Yield ``{set}.{metric}`` of scores.json."""
+    return _nested(scores["sets"])
+
+
+def benchmark_figures(benchmark: Mapping[str, Any]) -> Figures:
+    """Yield ``{task}.{metric}`` of a suite, ``{task}.{metric}[{filter}]`` where it has filters."""
+    return _nested(benchmark["tasks"])
+
+
+def _nested(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figures:
+    for name, metrics in groups.items():
+        for metric, said in metrics.items():
+            yield f"{name}.{metric}", said
+
+
+def latency_figures(latency: Mapping[str, Any]) -> Figures:
+    """Yield quantiles of each cell, its tokens per second, and the fit."""
+    for cell in latency["cells"]:
+        place = cell_name(cell)
+        for time in TIMES:
+            for quantile in QUANTILES:
+                value = cell[time][quantile]
+                yield f"{time}.{quantile}[{place}]", {"value": value, "n": cell["requests"]}
+        yield f"tokens_per_s[{place}]", {"value": cell["tokens_per_s"], "n": cell["requests"]}
+    for number, fit in enumerate(sorted(latency["fits"], key=lambda f: f["concurrency"])):
+        # The plain name is the fit at the lowest concurrency, as a rule one at a time.
+        place = f"[c{fit['concurrency']}]" if number else ""
+        for name, said in fit_terms(fit).items():
+            yield f"fit.{name}{place}", said
+
+
+def fit_terms(fit: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return b and k of ``e2e = b + k x`` and c of ``ttft = a + c p``, each with its n."""
+    answer, first = fit["answer"], fit["first_token"]
+    terms = {name: {**answer[name], "n": answer["n"]} for name in ("b_ms", "k_ms_per_token")}
+    terms["ttft_ms_per_prompt_token"] = {**first["c_ms_per_token"], "n": first["n"]}
+    return terms
+
+
+def cell_name(cell: Mapping[str, Any]) -> str:
+    """Return ``p128,o64,c1``: prompt tokens, output tokens, requests at once."""
+    return f"p{cell['prompt_tokens']},o{cell['output_tokens']},c{cell['concurrency']}"
+
+
+def loss_figures(losses: Mapping[str, Any]) -> Figures:
+    """Yield ``validation.{key}`` and ``text.{name}``: mean loss per token in nats."""
+    yield from losses["losses"].items()
+
+
+def _row(model: Mapping[str, Any], group: str, metric: str, said: Mapping[str, Any]) -> Measurement:
+    n = said.get("n")
+    return Measurement(
+        model["name"],
+        model["kind"],
+        group,
+        metric,
+        number(said["value"]),
+        number(said.get("stderr")),
+        None if n is None else int(n),
+    )
+
+
+def number(value: Any) -> float | None:
+    """Return a finite float; None for null and NaN; raise TypeError for what is no number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,227 @@
+"""The report's plots as Vega-Lite specifications (dicts of JSON, the data inside).
+
+Text and grid take their colours from the page's style sheet, so that one drawing serves
+light, dark and paper. Field names are fixed here; data only ever fills values, never a
+name or an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+
+#: Readable on white and on near-black, told apart by the colour-blind (after Okabe and Ito,
+#: https://jfly.uni-koeln.de/color/); the first is for bases, so it is the quiet one.
+BASE_COLORS = ("#7c8798", "#a08f7a", "#8f86a3")
+TUNED_COLORS = (
+    *("#1f7ac4", "#d4631a", "#159570", "#b8579b", "#a67c00"),
+    *("#5d6bd0", "#8c5a48", "#0f8ea3", "#6f7d2a", "#c23b4e"),
+)
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+CONFIG = {
+    "background": "transparent",
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "labelPadding": 6,
+        "domain": False,
+        "ticks": False,
+        "gridOpacity": 1,
+    },
+    "axisX": {"tickCount": 6},
+    "legend": {
+        "labelFontSize": 12,
+        "orient": "top",
+        "title": None,
+        "labelLimit": 240,
+        "symbolOpacity": 1,
+        "symbolType": "circle",
+        "symbolStrokeWidth": 0,
+        "symbolSize": 90,
+    },
+    "point": {"size": 46, "filled": True, "opacity": 1},
+}
+#: Above this many metrics a dot plot is no longer read, only scrolled past.
+MOST_DOTS = 60
+
+#: Pixels per metric in the dot plot.
+ROW_HEIGHT = 34
+
+Row = Mapping[str, Any]
+
+
+def model_colors(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a colour per model name, quiet ones for bases."""
+    palettes = {"base": BASE_COLORS, "tuned": TUNED_COLORS}
+    seen = {"base": 0, "tuned": 0}
+    colors = {}
+    for model in models:
+        palette = palettes[model["kind"]]
+        colors[model["name"]] = palette[seen[model["kind"]] % len(palette)]
+        seen[model["kind"]] += 1
+    return colors
+
+
+def loss_curves(history: Sequence[Row], run_colors: Mapping[str, str] | None = None) -> dict:
+    """Return training and validation loss over steps, rows of {run, step, curve, loss}.
+
+    One run: a line per curve. Several (``run_colors``): a line per run and curve, dashed
+    for training.
+    """
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=list(history)))
+    if run_colors:
+        color = _model_color(run_colors, "run")
+    else:
+        color = alt.Color(
+            "curve:N", scale=_scale(["training", "validation"], [BASE_COLORS[0], TUNED_COLORS[0]])
+        )
+    encoding = {
+        "x": alt.X("step:Q", title="optimizer step", axis=alt.Axis(grid=False)),
+        "y": alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False, nice=True)),
+        "color": color,
+        "tooltip": [_tip("run", "N"), _tip("curve", "N"), _tip("step"), _tip("loss", form=".4f")],
+    }
+    dash = alt.StrokeDash("curve:N", scale=_dashes(), legend=None) if run_colors else alt.Undefined
+    line = base.mark_line(clip=True).encode(**encoding, strokeDash=dash)
+    dots = base.transform_filter("datum.curve == 'validation'").mark_point().encode(**encoding)
+    return _spec(alt.layer(line, dots), height=230)
+
+
+def metric_dots(rows: Sequence[Row], colors: Mapping[str, str]) -> dict:
+    """Return base and tuned per metric with bars of two standard errors.
+
+    Rows are {model, measure, value, low, high}; ``low`` and ``high`` are null where no
+    standard error is known.
+    """
+    import altair as alt
+
+    order = list(dict.fromkeys(row["measure"] for row in rows))
+    y = alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=230, grid=True))
+    color = _model_color(colors)
+    offset = alt.YOffset("model:N", sort=list(colors))
+    chart = alt.Chart(alt.Data(values=list(rows)))
+    x = alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False))
+    tips = [_tip("model", "N"), _tip("measure", "N"), _tip("value", form=".4f")]
+    bars = (
+        chart.transform_filter("datum.low !== null")
+        .mark_rule(strokeWidth=2, opacity=0.55)
+        .encode(y=y, yOffset=offset, x=alt.X("low:Q", title=None), x2="high:Q", color=color)
+    )
+    dots = chart.mark_point(size=70).encode(y=y, yOffset=offset, x=x, color=color, tooltip=tips)
+    return _spec(alt.layer(bars, dots), height=36 + ROW_HEIGHT * len(order))
+
+
+def latency_lines(rows: Sequence[Row], colors: Mapping[str, str], title: str) -> dict:
+    """Return median (line) and p95 (whisker) of a latency over the prompt length.
+
+    Rows are {model, kind, prompt_tokens, p50, p95} in ms, one per model and prompt length.
+    """
+    import altair as alt
+
+    chart = alt.Chart(alt.Data(values=list(rows)))
+    x = alt.X("prompt_tokens:Q", title="prompt tokens", axis=_exact_axis(rows, "prompt_tokens"))
+    color = _model_color(colors)
+    tips = [
+        _tip("model", "N"),
+        _tip("prompt_tokens", title="prompt tokens"),
+        _tip("p50", form=".2f", title="p50 (ms)"),
+        _tip("p95", form=".2f", title="p95 (ms)"),
+    ]
+    y = alt.Y("p50:Q", title=title, scale=alt.Scale(zero=True, nice=True))
+    width = _by_kind("strokeWidth", [6, 2])
+    line = chart.mark_line().encode(x=x, y=y, color=color, strokeWidth=width)
+    rule = chart.mark_rule(opacity=0.55).encode(
+        x=x, y=y, y2="p95:Q", color=color, strokeWidth=_by_kind("strokeWidth", [6, 2])
+    )
+    dots = chart.mark_point().encode(
+        x=x, y=y, color=color, size=_by_kind("size", [150, 40]), tooltip=tips
+    )
+    return _spec(alt.layer(rule, line, dots), height=200)
+
+
+def answer_time(fits: Sequence[Row], cells: Sequence[Row], colors: Mapping[str, str]) -> dict:
+    """Return the fitted line ``b + k * x`` per model with its interval, over measured medians.
+
+    ``fits`` are {model, kind, tokens, ms, low, high}, two or more per model; ``cells`` are
+    {model, kind, prompt_tokens, tokens, ms}: the medians that the lowest concurrency showed.
+    """
+    import altair as alt
+
+    color = _model_color(colors)
+    x = alt.X("tokens:Q", title="generated tokens x", axis=alt.Axis(grid=False))
+    y = alt.Y("ms:Q", title="time (ms)", scale=alt.Scale(zero=True))
+    lines = alt.Chart(alt.Data(values=list(fits)))
+    band = lines.mark_area(opacity=0.16).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color)
+    width = _by_kind("strokeWidth", [6, 2])
+    line = lines.mark_line().encode(x=x, y=y, color=color, strokeWidth=width)
+    tips = [
+        _tip("model", "N"),
+        _tip("prompt_tokens", title="prompt tokens"),
+        _tip("tokens", title="generated tokens"),
+        _tip("ms", form=".2f", title="median (ms)"),
+    ]
+    dots = (
+        alt.Chart(alt.Data(values=list(cells)))
+        .mark_point()
+        .encode(x=x, y=y, color=color, size=_by_kind("size", [150, 40]), tooltip=tips)
+    )
+    return _spec(alt.layer(band, line, dots), height=260)
+
+
+def _by_kind(channel: str, sizes: Sequence[float]) -> alt.StrokeWidth | alt.Size:
+    """Draw bases broad and tuned models thin on top, so that equal ones are both seen."""
+    import altair as alt
+
+    kinds = {"strokeWidth": alt.StrokeWidth, "size": alt.Size}
+    return kinds[channel]("kind:O", scale=_scale(["base", "tuned"], sizes), legend=None)
+
+
+def _model_color(colors: Mapping[str, str], field: str = "model") -> alt.Color:
+    """Return the colour of each model; its legend is on the page, where long names wrap."""
+    import altair as alt
+
+    scale = _scale(list(colors), list(colors.values()))
+    return alt.Color(f"{field}:N", scale=scale, legend=None)
+
+
+def _scale(domain: Sequence[str], values: Sequence[str | float]) -> alt.Scale:
+    import altair as alt
+
+    return alt.Scale(domain=list(domain), range=list(values))
+
+
+def _dashes() -> alt.Scale:
+    import altair as alt
+
+    return alt.Scale(domain=["training", "validation"], range=[[3, 3], [1, 0]])
+
+
+def _exact_axis(rows: Sequence[Row], field: str) -> alt.Axis:
+    """Return an axis with a tick at each value that was measured and nowhere else."""
+    import altair as alt
+
+    values = sorted({row[field] for row in rows})
+    return alt.Axis(values=values, grid=False, labelOverlap=True)
+
+
+def _tip(field: str, kind: str = "Q", form: str | None = None, title: str | None = None):
+    import altair as alt
+
+    options = {"format": form} if form else {}
+    return alt.Tooltip(f"{field}:{kind}", title=title or field.replace("_", " "), **options)
+
+
+def _spec(chart: alt.LayerChart, height: int) -> dict:
+    """Return the chart as a plain dict: as wide as its place on the page, in the house style."""
+    spec = chart.properties(width="container", height=height).to_dict()
+    spec["config"] = CONFIG
+    return spec

@@ -1,0 +1,255 @@
+"""The report: one HTML page that needs no network, and whose data can't become script.
+
+What keeps it so: the template escapes every value; figures for the plots stand in JSON
+blocks in which ``<`` is escaped; and the page's own policy lets a browser run the two
+scripts with the digests named in it and fetch nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from sftflow import figures, lineage, plots, samples, speed, verdicts
+from sftflow.comparison import Comparison
+from sftflow.stage import StageError
+from sftflow.summary import Measurement
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+#: Runs above this many are drawn into one plot of validation loss.
+MOST_CURVES = 6
+#: Above this many tuned models the first screen tells the best one and a table of all.
+MOST_VERDICTS = 3
+DEFAULTS = {
+    "title": "sftflow",
+    "datasets": {},
+    "runs": {},
+    "suites": {},
+    "headline": None,
+    "sample_answers": 12,
+    "sample_chars": 600,
+    "redact_samples": False,
+}
+
+
+def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement]) -> str:
+    """Return the report's HTML from the summary and from what lies under ``results``."""
+    spec = {**DEFAULTS, **spec}
+    models = spec["models"]
+    answered = samples.generations(results, models)
+    lengths = {name: samples.mean_tokens(rows) for name, rows in answered.items()}
+    latencies = speed.latencies(results, models)
+    evaluated = lineage.evaluations(results, models)
+    compared = verdicts.comparisons(summary, models)
+    ranked = verdicts.ranking(compared, spec["headline"])
+    known = lineage.manifests(results, lineage.folders(spec))
+    history = lineage.histories(results, spec["runs"])
+    speed_said, speed_plots = speed.speed_section(latencies, models, lengths)
+    compared_said, compared_plots = comparison_section(compared, ranked, models)
+    curves, curve_plots = curve_section(history, plots.model_colors(models))
+    context = {
+        "title": spec["title"],
+        **first_screen(spec, compared, ranked, summary, latencies),
+        "compared": compared_said,
+        "folded": len(compared) > MOST_VERDICTS,
+        "cut_answers": lineage.cut_answers(evaluated, models),
+        "speed": speed_said,
+        "answers": answer_section(answered, ranked, spec),
+        "runs": [
+            lineage.run_row(name, run, known, history.get(name))
+            for name, run in spec["runs"].items()
+        ],
+        "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
+        "curves": curves,
+        "data": lineage.funnels(spec, known),
+        "versions": lineage.versions(known, evaluated),
+        "digests": lineage.digests(known),
+        "absent": lineage.absent(results, spec),
+        "colors": plots.model_colors(models),
+        "plots": {**speed_plots, **compared_plots, **curve_plots},
+    }
+    return render(context)
+
+
+def first_screen(
+    spec: Mapping[str, Any],
+    compared: Mapping[str, Sequence[Comparison]],
+    ranked: Sequence[str],
+    summary: Sequence[Measurement],
+    latencies: Mapping[str, speed.Latency],
+) -> dict[str, Any]:
+    """Return each verdict, or the best model's only where there are many; and all in a table."""
+    models, wanted = spec["models"], spec["headline"]
+    base_of = {m["name"]: m["base"] for m in models}
+    lines, name = verdicts.overview(models, compared, summary, wanted)
+    place = {model: i for i, model in enumerate(ranked)}
+    lines.sort(key=lambda line: place.get(line["model"], -1))
+    told = ranked if len(ranked) <= MOST_VERDICTS else ranked[:1]
+    return {
+        "verdicts": [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies) for m in told],
+        "overview": lines if len(models) > 2 else [],
+        "headline_name": name,
+    }
+
+
+def comparison_section(
+    compared: Mapping[str, Sequence[Comparison]],
+    ranked: Sequence[str],
+    models: Sequence[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], dict[str, dict]]:
+    """Return the tables of base and tuned, best model first, and their plots by id."""
+    colors, base_of = plots.model_colors(models), {m["name"]: m["base"] for m in models}
+    said, drawn = [], {}
+    for number, model in enumerate(ranked, start=1):
+        comparisons = compared[model]
+        groups: dict[str, list[Comparison]] = {}
+        for c in comparisons:
+            groups.setdefault(c.group, []).append(c)
+        dots = [c for c in comparisons if _is_share(c)]
+        chosen = sorted(dots, key=lambda c: -c.errors_apart)[: plots.MOST_DOTS]
+        shown = [c for c in dots if c in chosen]
+        id_ = f"plot-compared-{number}"
+        pair = [name for name in (base_of[model], model) if name in colors]
+        if shown:
+            rows = [row for c in shown for row in _dots(c, _label(c, shown))]
+            drawn[id_] = plots.metric_dots(rows, {name: colors[name] for name in pair})
+        said.append(
+            {
+                "model": model,
+                "base": base_of[model],
+                "pair": pair,
+                "groups": list(groups.items()),
+                "plot": id_ if shown else None,
+                "shown": len(shown),
+                "left_out": len(dots) - len(shown),
+            }
+        )
+    return said, drawn
+
+
+def _is_share(c: Comparison) -> bool:
+    """Say whether a measure is drawn on the axis from 0 to 1."""
+    values = [m.value for m in (c.base, c.tuned) if m is not None and m.value is not None]
+    other = c.group == "loss" or c.direction <= 0 or c.metric.endswith((".bleu", ".chrf", ".ter"))
+    return not other and bool(values) and all(0 <= v <= 1 for v in values)
+
+
+def _label(c: Comparison, shown: Sequence[Comparison]) -> str:
+    """Return the metric, with its group only where two groups have it."""
+    alone = sum(other.metric == c.metric for other in shown) == 1
+    return c.metric if alone else f"{c.metric} ({c.group})"
+
+
+def _dots(c: Comparison, measure: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": m.model,
+            "measure": measure,
+            "value": m.value,
+            "low": None if m.stderr is None else max(0.0, m.value - 2 * m.stderr),
+            "high": None if m.stderr is None else min(1.0, m.value + 2 * m.stderr),
+        }
+        for m in (c.base, c.tuned)
+        if m is not None and m.value is not None
+    ]
+
+
+def curve_section(
+    history: Mapping[str, Sequence[Mapping[str, Any]]], colors: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, dict]]:
+    """Return the plots of loss over steps: one per run, or one for all where there are many."""
+    if len(history) <= MOST_CURVES:
+        said = [
+            {"plot": f"plot-loss-{number}", "caption": run, "runs": []}
+            for number, run in enumerate(history, start=1)
+        ]
+        drawn = [plots.loss_curves(rows) for rows in history.values()]
+    else:
+        caption = f"Validation loss of {len(history)} runs"
+        said = [{"plot": "plot-loss-all", "caption": caption, "runs": list(history)}]
+        rows = [r for one in history.values() for r in one if r["curve"] == "validation"]
+        drawn = [plots.loss_curves(rows, {run: colors[run] for run in history})]
+    return said, {one["plot"]: plot for one, plot in zip(said, drawn, strict=True)}
+
+
+def answer_section(
+    answered: Mapping[str, samples.Rows], ranked: Sequence[str], spec: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return sample answers of the best models and their start models, unless left out."""
+    if spec["redact_samples"]:
+        return {"removed": True}
+    best = ranked[:MOST_VERDICTS]
+    side_by_side = {*best, *(m["base"] for m in spec["models"] if m["name"] in best)}
+    some = {m: rows for m, rows in answered.items() if m in side_by_side or not best}
+    shown, total = samples.side_by_side(some, spec["sample_answers"], spec["sample_chars"])
+    return {
+        "removed": False,
+        "samples": shown,
+        "total": total,
+        "chars": spec["sample_chars"],
+        "models_left_out": len(answered) - len(some),
+    }
+
+
+def policy(*scripts: str) -> str:
+    """Return a Content-Security-Policy under which these scripts run and nothing is fetched."""
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle()
+    # A browser would end the script there, or hash other bytes than those hashed here.
+    for unfit in ("</script", "<!--", "\r", "\x00"):
+        if unfit in bundle.lower():
+            raise StageError(f"vl-convert's bundle holds {unfit!r}, which can't stand in a page")
+    return bundle
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Return the page; every value of ``context`` is escaped by the template."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": True,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
+    environment.filters.update(
+        {
+            "figure": figures.figure,
+            "error": figures.error,
+            "signed": figures.signed,
+            "count": figures.count,
+            "percent": figures.percent,
+            "plain": figures.plain,
+            "epochs": figures.rounded,
+        }
+    )
+    bundle, script = library(), (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        **context,
+        policy=policy(bundle, script),
+        bundle=Markup(bundle),  # noqa: S704 - a library, no data
+        script=Markup(script),  # noqa: S704 - a file of this repository
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+    )

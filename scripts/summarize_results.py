@@ -1,0 +1,28 @@
+"""Put every measurement of every model into one long table.
+
+reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json
+writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency or loss),
+        metric, value, stderr, n; an empty cell is something that was asked for and is not there
+spec    models: list of {name, kind, base, suites: [names], datasets: [names]}
+"""
+
+from __future__ import annotations
+
+from sftflow.measured import asked, measurements
+from sftflow.stage import console, run_stage, stage_parser
+from sftflow.summary import with_gaps, write_summary
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read what was measured and write the table."""
+    args = stage_parser(__doc__, "results", "summary").parse_args(argv)
+    models = args.spec["models"]
+    measured = [row for model in models for row in measurements(args.results, model)]
+    rows = with_gaps(measured, [row for model in models for row in asked(model)])
+    write_summary(args.summary, rows)
+    gaps = sum(row.value is None for row in rows)
+    console().say(f"{len(rows) - gaps} figures of {len(models)} models, {gaps} not measured")
+
+
+if __name__ == "__main__":
+    run_stage(main)

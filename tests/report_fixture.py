@@ -1,0 +1,288 @@
+"""A small results folder as the stages leave it: one base, one tuned model, planted markup.
+
+Figures are made up but of a piece: a tuned model that learned its task and forgot a little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+PLANTED = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+SPEC = {
+    "title": f"Support tickets {PLANTED}",
+    "models": [
+        {
+            "name": "tiny",
+            "kind": "base",
+            "base": None,
+            "run": None,
+            "suites": ["tickets"],
+            "templated": ["tickets.tiny.0a1b2c3d"],
+            "datasets": ["tickets"],
+        },
+        {
+            "name": "support",
+            "kind": "tuned",
+            "base": "tiny",
+            "run": "support",
+            "suites": ["tickets"],
+            "templated": ["tickets.tiny.0a1b2c3d"],
+            "datasets": ["tickets"],
+        },
+    ],
+    "datasets": {"tickets": {"sources": ["crm", "mail"]}},
+    "runs": {"support": {"base": "tiny", "dataset": "tickets", "method": "lora"}},
+    "suites": {"tickets": {"tasks": ["tickets_json", "tickets_intent"], "limit": None}},
+}
+
+
+def write_results(results: Path) -> Path:
+    """Write the folder and return it."""
+    _sources(results)
+    _dataset(results)
+    _run(results)
+    for name, tuned in (("tiny", False), ("support", True)):
+        folder = results / "eval" / name
+        _json(folder / "scores.json", _scores(tuned))
+        _json(folder / "benchmark" / "tickets.json", _benchmark(tuned))
+        _json(folder / "loss.json", _losses(tuned))
+        _json(folder / "latency.json", _latency(tuned))
+        _lines(folder / "generations.jsonl", _answers(tuned))
+        proof = {"positions": 4096, "greedy_agreement": 0.9998, "max_logit_difference": 2.1e-5}
+        _manifest(
+            results / "models" / name,
+            "merge_adapter",
+            ["model.safetensors"],
+            **({"proof": {"merged": proof}} if tuned else {}),
+        )
+    return results
+
+
+def _json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def _lines(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _manifest(folder: Path, stage: str, files: list[str], **more: object) -> None:
+    outputs = {
+        name: {"sha256": hashlib.sha256(f"{folder.name}/{name}".encode()).hexdigest(), "bytes": 9}
+        for name in files
+    }
+    manifest = {"schema": 1, "stage": stage, "settings": {}, "inputs": {}, "outputs": outputs}
+    _json(folder / "manifest.json", {**manifest, "counts": {}, "versions": {}, **more})
+
+
+def _sources(results: Path) -> None:
+    for name, rows, rejected in (("crm", 1400, {"bad_json": 9, PLANTED: 3}), ("mail", 1100, {})):
+        counts = {
+            "rows_in": rows,
+            "kept": rows - sum(rejected.values()),
+            "rejected": rejected,
+            "warnings": {"looks_double_encoded": {"count": 14, "first": f"{name}.jsonl:17"}},
+        }
+        _manifest(
+            results / "sources" / name,
+            "ingest_source",
+            ["records.parquet", "rejected.parquet"],
+            counts=counts,
+            versions={"pyarrow": "24.0.0"},
+        )
+
+
+def _dataset(results: Path) -> None:
+    steps, rows = [], 2488
+    for step, changed, rejected in (
+        ("normalize_text", 611, {}),
+        ("length", 0, {"answer_too_short": 88}),
+        ("exact_duplicates", 0, {"duplicate": 240}),
+        ("conflicts", 0, {"conflict": 62}),
+    ):
+        left = rows - sum(rejected.values())
+        books = {"step": step, "rows_in": rows, "rows_out": left, "changed": changed}
+        steps.append({**books, "rejected": rejected})
+        rows = left
+    _manifest(
+        results / "datasets" / "tickets" / "cleaned",
+        "clean_dataset",
+        ["records.parquet"],
+        counts={"rows_in": 2488, "kept": rows, "rejected": {}, "steps": steps},
+    )
+    _manifest(
+        results / "datasets" / "tickets",
+        "split_dataset",
+        ["train.parquet", "validation.parquet", "test.parquet"],
+        counts={"rows_in": rows, "prompts": 2090, "train": 1788, "validation": 110, "test": 200},
+    )
+    sides = {
+        "train": {"rows": 1788, "samples": 1780, "rejected": {"overlong": 8}, "truncated": 0},
+        "validation": {"rows": 110, "samples": 110, "rejected": {}, "truncated": 0},
+    }
+    for side in sides.values():
+        side |= {"tokens": 71 * side["samples"], "trained_tokens": 27 * side["samples"]}
+    _manifest(
+        results / "templated" / "tickets.tiny.0a1b2c3d",
+        "template_data",
+        ["train.parquet", "validation.parquet"],
+        settings={"dataset": "tickets", "base": "tiny", "max_length": 256},
+        counts=sides,
+        versions={"transformers": "5.19.0", "tokenizers": "0.23.0"},
+    )
+
+
+def _run(results: Path) -> None:
+    training = {"learning_rate": 2e-3, "num_train_epochs": 3.0, "per_device_train_batch_size": 16}
+    training |= {"gradient_accumulation_steps": 1, "lr_scheduler_type": "cosine"}
+    folder = results / "runs" / "support"
+    _manifest(
+        folder,
+        "train_adapter",
+        ["adapter/adapter_model.safetensors", "history.csv"],
+        settings={"run": "support", "method": "lora", "lora": {"r": 16}, "training": training},
+        counts={
+            "steps": 330,
+            "epochs": 3.0,
+            "parameters": 3_801_600,
+            "trainable_parameters": 402_432,
+            "best_eval_loss": 0.1189,
+        },
+        versions={"torch": "2.13.0+cpu", "trl": "1.16.0", "peft": "0.21.2"},
+        dtype="float32",
+        device="cpu",
+    )
+    table = ["step,epoch,loss,learning_rate,grad_norm,eval_loss,tokens"]
+    for step in range(10, 331, 10):
+        loss = 0.08 + 3.1 * math.exp(-step / 55) + 0.02 * math.sin(step)
+        held = f"{0.11 + 3.0 * math.exp(-step / 57):.4f}" if step % 55 == 0 or step == 330 else ""
+        table.append(
+            f"{step},{step / 110:.3f},{loss:.4f},{2e-3 * (1 - step / 331):.3e},0.8,{held},"
+        )
+    (folder / "history.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
+
+
+def _share(value: float, n: int = 200) -> dict:
+    return {"value": value, "stderr": math.sqrt(value * (1 - value) / (n - 1)), "n": n}
+
+
+def _scores(tuned: bool) -> dict:
+    shares = {
+        "exact_match": (0.0, 0.965),
+        "json_valid": (0.035, 1.0),
+        "json_fields": (0.01, 0.981),
+        "ended": (0.92, 1.0),
+        "repetition": (0.21, 0.004),
+    }
+    metrics = {name: _share(pair[tuned]) for name, pair in shares.items()}
+    length = (61.2, 27.4)[tuned]
+    metrics["answer_tokens"] = {"value": length, "stderr": 1.4, "n": 200}
+    return {"schema": 1, "sets": {"tickets": metrics}}
+
+
+def _benchmark(tuned: bool) -> dict:
+    exact, accuracy, kept = (0.0, 0.96), (0.26, 0.93), (0.61, 0.48)
+    return {
+        "suite": "tickets",
+        "tasks": {
+            "tickets_json": {"exact_match": _share(exact[tuned])},
+            "tickets_intent": {"acc": _share(accuracy[tuned])},
+            "general_cloze": {"acc": _share(kept[tuned], 400)},
+        },
+        "limited": False,
+        "finish": {"tickets_json": {"stop": 200 if tuned else 13, "length": 0 if tuned else 187}},
+        "versions": {"lm-eval": "0.4.13", "tasks": {"tickets_json": 1}},
+    }
+
+
+def _losses(tuned: bool) -> dict:
+    values = {"text.general": (2.31, 2.64), "validation.tickets.tiny.0a1b2c3d": (4.25, 0.117)}
+    losses = {
+        name: {"value": pair[tuned], "stderr": 0.02, "n": 5200, "unit": "nats/token"}
+        for name, pair in values.items()
+    }
+    return {"model": "m", "dtype": "float32", "max_length": 1024, "losses": losses}
+
+
+def _latency(tuned: bool) -> dict:
+    b, k = ((13.1, 3.92), (13.4, 3.95))[tuned]
+    cells = []
+    for concurrency in (1, 4):
+        for prompt in (32, 128, 512):
+            for output in (16, 64):
+                first = (b + 0.05 * prompt) * (1 + 0.35 * (concurrency - 1))
+                token = k * (1 + 0.12 * (concurrency - 1))
+                cells.append(_cell(prompt, output, concurrency, first, token))
+    fits = [_fits(b, k, 1), _fits(2.1 * b, 1.36 * k, 4)]
+    setup = {
+        "grid": {"prompt_tokens": [32, 128, 512], "output_tokens": [16, 64], "seed": 0},
+        "server": {"dtype": "float32", "enable_prefix_caching": False, "vllm": "0.32.0"},
+        "machine": {"cpu": f"Example CPU {PLANTED}", "cores": 2, "memory_gib": 7.8, "gpus": []},
+        "load_average": {"before": [0.5 + tuned, 0.4, 0.3], "after": [1.9, 0.9, 0.5]},
+    }
+    return {
+        "schema": 1,
+        "setup": setup,
+        "warmup": {"requests": 8, "settled": True},
+        "cells": cells,
+        "fit": {"concurrency": 1, **fits[0]["answer"]},
+        "fits": fits,
+        "server_view": {"requests": 144, "ttft_mean_ms": 20.1},
+        "warnings": ["2 of 12 cells drifted by more than 25%"] if tuned else [],
+    }
+
+
+def _fits(b: float, k: float, concurrency: int) -> dict:
+    def term(value: float, error: float) -> dict:
+        low, high = value - 2 * error, value + 2 * error
+        return {"value": value, "low": low, "high": high, "stderr": error}
+
+    counts = {"r_squared": 0.994, "n": 72}
+    answer = {"b_ms": term(b, 0.4), "k_ms_per_token": term(k, 0.02), **counts}
+    first = {"a_ms": term(b + k, 0.5), "c_ms_per_token": term(0.05, 0.001), **counts}
+    return {"concurrency": concurrency, "answer": answer, "first_token": first}
+
+
+def _cell(prompt: int, output: int, concurrency: int, first: float, token: float) -> dict:
+    def quantiles(middle: float) -> dict:
+        return {"p50": middle, "p95": middle * 1.18, "p99": middle * 1.31}
+
+    return {
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "concurrency": concurrency,
+        "requests": 12,
+        "drift": 0.031,
+        "ttft_ms": quantiles(first),
+        "tpot_ms": quantiles(token),
+        "e2e_ms": quantiles(first + token * (output - 1)),
+        "tokens_per_s": 1000 * concurrency / token,
+    }
+
+
+def _answers(tuned: bool) -> list[dict]:
+    rows = []
+    for number in range(40):
+        intent = ("refund", "login", "delivery", "invoice")[number % 4]
+        expected = f'{{"intent": "{intent}", "product": "router", "urgency": "high"}}'
+        text = f"Hello, my router order {1000 + number} needs help with {intent}. It can't wait!"
+        if number == 0:
+            text = f"{text} {PLANTED}"
+        wrong = "Thank you for your message. We we we will look at the router and " * 12
+        answer = expected if tuned and number % 20 != 7 else (PLANTED + wrong)
+        rows.append(
+            {
+                "set": "tickets",
+                "id": f"{number:016x}",
+                "messages": [{"role": "user", "content": text}],
+                "reference": expected,
+                "answer": answer,
+                "finish_reason": "stop" if tuned else "length",
+                "completion_tokens": 27 if tuned else 64,
+            }
+        )
+    return rows

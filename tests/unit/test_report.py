@@ -1,0 +1,249 @@
+import base64
+import hashlib
+import json
+import re
+
+import pytest
+from lxml import html
+
+import build_report
+import summarize_results
+from report_fixture import PLANTED, SPEC, write_results
+from sftflow import lineage, plots, report, samples, speed, verdicts
+from sftflow.stage import StageError
+from sftflow.summary import Measurement
+
+
+def built(results, spec=SPEC):
+    summary, page = results / "summary.csv", results / "report.html"
+    common = ["--spec", json.dumps(spec), "--results", str(results)]
+    summarize_results.main([*common, "--summary", str(summary)])
+    build_report.main([*common, "--html", str(page)])
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return write_results(tmp_path_factory.mktemp("report") / "results")
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return built(results)
+
+
+def visible(page):
+    tree = html.fromstring(page)
+    for node in tree.xpath("//script | //style"):
+        node.getparent().remove(node)
+    return " ".join(" ".join(tree.itertext()).split())
+
+
+def test_text_from_data_is_text_and_never_markup(page):
+    tree = html.fromstring(page)
+    assert tree.xpath("//img | //iframe | //link | //object | //base") == []
+    kinds = [node.get("type") for node in tree.xpath("//script")]
+    assert kinds.count(None) == 2  # the library and the page's own
+    assert set(kinds) == {None, "application/json"}
+    assert not [name for node in tree.iter() for name in node.attrib if name.startswith("on")]
+    assert visible(page).count(PLANTED) > 5
+
+
+EMPTY = {
+    "title": "t",
+    "verdicts": [],
+    "overview": [],
+    "headline_name": "",
+    "compared": [],
+    "speed": {key: [] for key in ("fits", "plots", "fit_plot", "cells", "setup", "models")}
+    | {"warnings": [], "own_lengths": []},
+    "answers": {"removed": False, "samples": []},
+    "runs": [],
+    "curves": [],
+    "data": [],
+    "versions": [],
+    "digests": [],
+    "limits": {},
+    "cut_answers": [],
+    "folded": False,
+    "colors": {},
+    "absent": [],
+}
+
+
+def test_markup_in_plot_data_can_not_end_its_block():
+    rows = [{"model": PLANTED, "measure": "</script>", "value": 1, "low": None, "high": None}]
+    chart = plots.metric_dots(rows, {PLANTED: "#000"})
+    context = {
+        **EMPTY,
+        "plots": {"p": chart},
+        "curves": [{"plot": "p", "caption": PLANTED, "runs": []}],
+    }
+    tree = html.fromstring(report.render(context))
+    (island,) = tree.xpath("//script[@data-plot]")
+    assert PLANTED in json.dumps(json.loads(island.text))
+    assert tree.xpath("//img") == []
+
+
+def test_the_policy_allows_the_two_scripts_by_digest_and_nothing_else(page):
+    tree = html.fromstring(page)
+    (policy,) = tree.xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert "unsafe" not in rules["script-src"]
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    assert rules["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert not re.search(
+        r"""(src|href)=["']?(https?:)?//""", re.sub(r"<script.*?</script>", "", page)
+    )
+
+
+def test_the_first_screen_answers_better_worse_and_how_fast(page):
+    text = visible(page)
+    assert "support is better than tiny on 8 of 10 measures, worse on 2." in text
+    # 2.64 - 2.31 = 0.33; 0.33 / (0.02 * sqrt(2)) = 11.7
+    assert "Loss on general text went from 2.31 to 2.64 (+0.330, 11.7 standard errors)" in text
+    assert "First token, 128 tokens of prompt 19.8 ms tiny: 19.5 ms" in text
+
+
+def test_losses_of_rows_carry_their_reasons(page):
+    text = visible(page)
+    # 2500 raw - (1788 + 110 + 200) = 402
+    assert "402 of 2,500 rows did not reach training, validation or test" in text
+    assert "cleaning, exact_duplicates duplicate 240 9.6%" in text
+    assert "8 overlong" in text
+    assert "same token at 99.98% of 4,096 positions" in text
+    assert "187 of 200 answers of tiny were cut off at the token limit" in text
+
+
+def test_the_page_is_the_same_for_the_same_results_and_small(results, page):
+    assert built(results) == page
+    assert len(page.encode()) < 5_000_000
+
+
+def test_nothing_measured_is_said_and_never_0(tmp_path):
+    text = visible(built(tmp_path))
+    assert "support could not be compared with tiny." in text
+    assert "Not measured." in text
+    assert "eval/support/latency.json" in text
+    assert "0.000" not in text
+
+
+def test_samples_can_be_left_out(results):
+    text = built(results, {**SPEC, "redact_samples": True})
+    assert "Texts are left out" in text
+    assert "my router order" not in text
+
+
+def test_many_runs_are_ranked_and_told_in_a_table(results):
+    models = [SPEC["models"][0]]
+    models += [{**SPEC["models"][1], "name": f"run-{i}", "base": "tiny"} for i in range(8)]
+    rows = [{"step": 1, "loss": 1.0, "curve": "validation", "run": f"run-{i}"} for i in range(8)]
+    _, drawn = report.curve_section(
+        {f"run-{i}": rows for i in range(8)}, plots.model_colors(models)
+    )
+    assert list(drawn) == ["plot-loss-all"]
+    spec = {**report.DEFAULTS, "models": models}
+    compared = verdicts.comparisons([], models)
+    said = report.first_screen(spec, compared, list(compared), [], {})
+    assert [v["model"] for v in said["verdicts"]] == ["run-0"]
+    assert len(said["overview"]) == 9
+
+
+def test_answers_are_cut_and_unshowable_characters_replaced():
+    assert samples.showable("a\x1b]0;x\x07b\u202ec\ud83d") == "a\ufffd]0;x\ufffdb\ufffdc\ufffd"
+    assert samples.showable("two\tand\nthree") == "two\tand\nthree"
+    assert samples.showable("x" * 700, 600) == "x" * 600 + " [+100 characters]"
+
+
+def test_samples_are_spread_evenly():
+    assert samples.spread(10, 5) == [0, 2, 4, 6, 8]
+    assert samples.spread(3, 5) == [0, 1, 2]
+
+
+def test_a_slower_answer_is_split_into_length_and_speed():
+    def fit(model, b, k):
+        return {"model": model, "b": {"value": b}, "k": {"value": k}}
+
+    models = [{"name": "t", "base": "b"}, {"name": "b", "base": None}]
+    base, tuned = speed.own_lengths(
+        [fit("b", 10, 2), fit("t", 12, 3)], models[::-1], {"b": 20, "t": 50}
+    )
+    # base 10 + 2*20 = 50; tuned 12 + 3*50 = 162; 3*(50-20) = 90 by length, 2 + 1*20 = 22 by speed
+    assert (base["ms"], base["change"]) == (50, None)
+    assert (tuned["ms"], tuned["change"], tuned["by_length"], tuned["by_speed"]) == (
+        162,
+        112,
+        90,
+        22,
+    )
+    (alone,) = speed.own_lengths([fit("t", 12, 3)], models, {"t": 50})
+    assert alone["change"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("eval/tiny/generations.jsonl", '{"set": "a"}\n', "generations.jsonl"),
+        ("eval/tiny/generations.jsonl", "{\n", "line 1"),
+        ("runs/support/history.csv", "step,loss\n1,low\n", "line 2"),
+        ("sources/crm/manifest.json", "{}", "sources/crm/manifest.json"),
+    ],
+)
+def test_a_malformed_file_stops_with_its_name(tmp_path, path, text, said):
+    results = write_results(tmp_path)
+    (results / path).write_text(text)
+    with pytest.raises(StageError, match=re.escape(said)):
+        built(results)
+
+
+def test_settings_are_flat_and_readable():
+    nested = {"lora": {"r": 8, "modules": ["q", "v"]}, "on": True, "none": None, "empty": {}}
+    assert lineage.flat_settings(nested) == [
+        ("lora.r", "8"),
+        ("lora.modules", "q, v"),
+        ("on", "yes"),
+        ("none", "–"),
+    ]
+
+
+def test_models_are_ranked_by_their_headline():
+    def measured(model, value, metric="t.exact_match", group="scores"):
+        return Measurement(model, "tuned", group, metric, value, 0.01, 100)
+
+    models = [{"name": n, "kind": "tuned", "base": "b"} for n in ("x", "y", "z")]
+    rows = [measured("b", 0.1), measured("x", 0.5), measured("y", 0.9)]
+    assert verdicts.ranking(verdicts.comparisons(rows, models), None) == ["y", "x", "z"]
+    losses = [measured(m, v, "text.a", "loss") for m, v in (("b", 3), ("x", 1), ("y", 2))]
+    assert verdicts.ranking(verdicts.comparisons(losses, models), None) == ["x", "y", "z"]
+
+
+def test_prompts_of_several_turns_name_who_speaks():
+    call = {"function": {"name": "weather", "arguments": {"city": "Köln"}}}
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Rain?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    said = samples.prompt_text({"messages": turns})
+    assert said.startswith("system: Be brief.\nuser: Rain?\nassistant: [{")
+    assert "Köln" in said
+    assert samples.prompt_text({"messages": turns[1:2]}) == "Rain?"
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "same", "expected"),
+    [
+        (8, 2, 1, "t is better than b on 8 of 11 measures, worse on 2."),
+        (4, 0, 0, "t is better than b on all 4 measures."),
+        (4, 0, 1, "t is better than b on 4 of 5 measures and worse on none."),
+        (0, 3, 1, "t is worse than b on 3 of 4 measures and better on none."),
+        (0, 2, 0, "t is worse than b on all 2 measures."),
+        (0, 0, 5, "t does not differ from b on any of 5 measures."),
+        (0, 0, 0, "t could not be compared with b."),
+    ],
+)
+def test_the_verdict_is_one_sentence(better, worse, same, expected):
+    counts = {"better": better, "worse": worse, "same": same}
+    assert verdicts.sentence("t", "b", counts) == expected
