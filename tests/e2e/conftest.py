@@ -1,0 +1,27 @@
+"""Runs of the real workflow that several tests share: each is done once per session."""
+
+from __future__ import annotations
+
+import pytest
+from realdata import REAL, write_config
+
+from workflow import finish
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Return the work folder of the embedded default, run from nothing to the report."""
+    folder = tmp_path_factory.mktemp("default")
+    finish(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory, finished):
+    """Return the work folder of three real files, run on the base that `finished` made."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real data files are not on this machine ({REAL})")
+    folder = tmp_path_factory.mktemp("real")
+    config = write_config(folder / "real.yaml", finished / "results/models/tiny")
+    finish(folder, "--configfile", config)
+    return folder

@@ -1,0 +1,82 @@
+"""However it ends, no process stays, nothing half-written counts, and the next run finishes."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from workflow import Workflow, copy, finish, sums
+
+pytestmark = pytest.mark.e2e
+TUNED = "tickets-lora"
+
+
+def engine_runs(run: Workflow) -> bool:
+    """Whether vLLM's engine process is up, the one that outlives careless endings."""
+    return any("EngineCore" in " ".join(p.cmdline()) for p in run.left() if p.is_running())
+
+
+def unmeasured(finished, folder):
+    """Return a copy of a finished folder in which one model's latency is to be measured."""
+    copy(finished, folder)
+    (folder / f"results/eval/{TUNED}/latency.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
+def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
+    folder = unmeasured(finished, tmp_path / "work")
+    run = Workflow(folder)
+    run.until(lambda: engine_runs(run))
+    if ending == "ctrl-c":
+        run.signal(signal.SIGINT)
+    else:
+        run.process.kill()
+    run.wait(60)
+    run.assert_gone()
+    assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
+    again = finish(folder)
+    assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
+    assert again.jobs()["train_adapter"] == 0
+
+
+def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_path):
+    """The engine is killed under the consumers: they fail, and say what happened."""
+    folder = unmeasured(finished, tmp_path / "work")
+    before = sums(folder)
+    run = Workflow(folder)
+    run.until(lambda: engine_runs(run))
+    for process in run.left():
+        if "EngineCore" in " ".join(process.cmdline()):
+            process.kill()
+    assert run.wait(120) != 0
+    run.assert_gone()
+    assert "error:" in run.text()
+    assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
+    assert sums(folder) == before
+
+
+def test_a_training_killed_in_the_middle_ends_with_the_same_bytes(finished, tmp_path):
+    folder = copy(finished, tmp_path / "work")
+    (folder / f"results/runs/{TUNED}/manifest.json").unlink()
+    checkpoints = folder / f"results/runs/{TUNED}/checkpoints"
+    run = Workflow(folder, "models")
+    run.until(lambda: any(checkpoints.glob("*/checkpoint-*/COMPLETE*")))
+    run.signal(signal.SIGKILL)
+    run.wait(30)
+    run.assert_gone()
+    assert not (folder / f"results/runs/{TUNED}/manifest.json").exists()
+    again = finish(folder, "models")
+    assert again.jobs() == {"train_adapter": 1}  # and the same weights are not merged again
+    log = (folder / f"results/logs/train_adapter/{TUNED}.log").read_text()
+    assert "resum" in log.lower()
+    assert sums(folder) == sums(finished)
+
+
+def test_the_key_of_the_server_is_nowhere(finished):
+    """Nothing that is kept holds an API key, and no endpoint file stays behind."""
+    assert not list(finished.glob("results/eval/*/server.json"))
+    for path in (finished / "results/eval").glob("*/latency.json"):
+        assert "api_key" not in json.dumps(json.loads(path.read_text()))

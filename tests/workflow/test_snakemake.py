@@ -1,0 +1,136 @@
+"""The graph and the command line, as Snakemake itself sees them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
+
+
+def snakemake(*arguments, cwd=REPO, **options) -> subprocess.CompletedProcess:
+    command = [Path(sys.executable).parent / "snakemake", *arguments]
+    options = {"capture_output": True, "text": True, "check": False, **options}
+    return subprocess.run(command, cwd=cwd, **options)
+
+
+def planned(*arguments, cwd=REPO) -> Counter:
+    """Return how many jobs of each rule a dry run shows."""
+    done = snakemake("-n", *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.split("Job stats:", 1)[1].split("total", 1)[0].splitlines()[3:]
+    return Counter({line.split()[0]: int(line.split()[1]) for line in lines if line.strip()})
+
+
+@pytest.mark.parametrize("config", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_config_dry_runs(config, tmp_path):
+    jobs = planned("--configfile", config, "--directory", tmp_path)
+    assert jobs["build_report"] == jobs["summarize_results"] == 1
+    assert jobs["train_adapter"] == jobs["merge_adapter"] >= 1
+
+
+def test_the_default_graph(tmp_path):
+    assert planned("--directory", tmp_path) == Counter(
+        ingest_source=3,
+        clean_dataset=1,
+        split_dataset=1,
+        report_dataset=1,
+        prepare_base=1,
+        template_data=1,
+        train_adapter=1,
+        merge_adapter=1,
+        serve_model=2,
+        measure_latency=2,
+        run_benchmark=2,
+        generate_answers=2,
+        score_answers=2,
+        measure_loss=2,
+        summarize_results=1,
+        build_report=1,
+        all=1,
+    )
+
+
+def test_a_sweep_shares_what_is_the_same(tmp_path):
+    jobs = planned("--configfile", REPO / "config/examples/sweep.yaml", "--directory", tmp_path)
+    assert jobs["train_adapter"] == 6
+    assert jobs["serve_model"] == 7  # six runs and their one base
+    assert jobs["template_data"] == jobs["clean_dataset"] == jobs["prepare_base"] == 1
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    planned("--directory", tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_faults_of_the_config_end_it_before_any_job(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("sources: {a: {path: gone.csv, fromat: csv}}\ndatasets: {}\nruns: {}\n")
+    done = snakemake("--cores", "1", "--configfile", config, "--directory", tmp_path)
+    assert done.returncode == 1
+    assert "config error" in done.stderr
+    assert "sources.a.fromat: unknown key; did you mean 'format'?" in done.stderr
+    assert "'bases' is missing" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_override_from_the_command_line_is_checked_too(tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "--config", "latncy={}")
+    assert done.returncode == 1
+    assert "latncy: unknown key; did you mean 'latency'?" in done.stderr
+
+
+def test_a_config_outside_the_repository_finds_its_own_files(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"question": "q", "answer": "a"}\n')
+    (tmp_path / "mine.yaml").write_text(
+        "sources: {mine: {path: rows.jsonl}}\n"
+        "datasets: {talk: {sources: [mine]}}\n"
+        "bases: {tiny: {make: {}, template: chatml}}\n"
+        "runs: {talk-lora: {base: tiny, dataset: talk, max_length: 256}}\n"
+    )
+    work = tmp_path / "elsewhere"
+    jobs = planned("--configfile", tmp_path / "mine.yaml", "--directory", work)
+    assert jobs["ingest_source"] == 1
+    assert (
+        "tickets"
+        not in snakemake("-n", "--configfile", tmp_path / "mine.yaml", "--directory", work).stdout
+    )
+
+
+def test_a_second_workflow_in_the_folder_says_so_and_stops(tmp_path):
+    hold = (
+        f"import sys; sys.path.insert(0, {str(REPO / 'scripts')!r})\n"
+        "from sftflow.workfolder import hold_folder\n"
+        "hold_folder('results/.lock'); print(flush=True); sys.stdin.read()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", hold], cwd=tmp_path, stdin=-1, stdout=-1, text=True
+    )
+    try:
+        first.stdout.readline()
+        done = snakemake("--cores", "1", "--directory", tmp_path)
+        assert done.returncode == 1
+        assert f"another run (pid {first.pid} on " in done.stderr
+        assert not (tmp_path / "results/sources").exists()
+        # Looking is allowed.
+        assert planned("--directory", tmp_path)["train_adapter"] == 1
+    finally:
+        first.communicate("")
+
+
+def test_lint_finds_nothing():
+    done = snakemake("--lint")
+    assert "good condition" in done.stdout + done.stderr
+
+
+def test_every_job_finds_the_scripts_without_an_activated_environment(tmp_path):
+    bare = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | {"PATH": "/usr/bin:/bin"}
+    done = snakemake("-n", "--directory", tmp_path, env=bare)
+    assert done.returncode == 0, done.stderr
