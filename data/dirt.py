@@ -59,7 +59,7 @@ IN_THE_FILE = ("broken_line", "truncated_line", "ragged")  # made when the file 
 def respaced(rng: random.Random, text: str) -> str:
     """Return ``text`` with other case or other spacing."""
     changes: tuple[Callable[[str], str], ...] = (
-        str.upper,
+        str.lower,
         lambda t: f"  {t} ",
         lambda t: t.replace(". ", ".  "),
         lambda t: t.replace(" ", "\u00a0", 2) + "\n",

@@ -31,7 +31,7 @@ SEED = 2025
 GOOD_ROWS = {"crm": 1230, "mail": 1060, "chat": 880}
 HELDOUT_STORIES = 200
 SYSTEM = "Sort the message: intent, product, urgency."
-WHERE_FROM = ("Written in the app", "Written on the web page", "Sent from my phone", "Called in")
+WHERE_FROM = ("Written in the app", "Written on the web page", "By letter", "Called in")
 ACCENTED = ("Zoë", "José", "Łukasz", "Chloé", "Jürgen", "Siân", "Renée")  # for true UTF-8
 
 

@@ -12,12 +12,12 @@ import random
 from dataclasses import dataclass
 
 PRODUCTS = {
-    "router": ("router", "wifi router", "Vento router", "wifi box"),
-    "phone": ("phone", "mobile phone", "Pico phone", "smartphone"),
-    "tablet": ("tablet", "drawing tablet", "Lumen tablet", "tablet computer"),
-    "laptop": ("laptop", "notebook", "Corva laptop", "notebook computer"),
-    "headset": ("headset", "headphones", "Sono headset", "earphones"),
-    "camera": ("camera", "webcam", "Iris camera", "video camera"),
+    "router": ("router", "wifi router", "wifi box", "Vento 3 router", "Vento"),
+    "phone": ("phone", "mobile phone", "smartphone", "Pico 7 phone", "Pico"),
+    "tablet": ("tablet", "drawing tablet", "tablet computer", "Lumen 10 tablet", "Lumen"),
+    "laptop": ("laptop", "notebook", "office laptop", "Corva 14 laptop", "Corva"),
+    "headset": ("headset", "headphones", "wireless headset", "Sono 5 headset", "Sono"),
+    "camera": ("camera", "webcam", "video camera", "Iris 2 camera", "Iris"),
 }
 
 MATTERS = {
@@ -130,6 +130,8 @@ FACTS = (
     "I am writing for my mother",
     "I wrote to you in {month} already",
 )
+
+
 @dataclass(frozen=True)
 class Ticket:
     """A message and what a clerk would file it under."""

@@ -121,10 +121,10 @@ def filled(rng: random.Random, template: str, **fixed: str) -> str:
 
 
 def story(rng: random.Random) -> str:
-    """Return a little story of three to seven sentences about one person."""
+    """Return a little story of three to six sentences about one person."""
     name = rng.choice(NAMES)
     friend = rng.choice([other for other in NAMES if other != name])
-    middles = rng.sample(MIDDLES, rng.randrange(1, 6))
+    middles = rng.sample(MIDDLES, rng.randrange(1, 5))
     parts = [rng.choice(OPENINGS), *middles, rng.choice(ENDINGS)]
     return " ".join(filled(rng, part, name=name, friend=friend) for part in parts)
 
@@ -189,7 +189,7 @@ def glossary(rng: random.Random) -> str:
 
 def chat(rng: random.Random) -> list[dict[str, str]]:
     """Return a short exchange in prose: about a ticket, or about a story."""
-    if rng.random() < 0.75:
+    if rng.random() < 0.85:
         about = ticket(rng)
         reply = REPLIES[about.intent].format(p=about.product)
         return _exchange(about.message, f"Thank you, {reply}. {PACE[about.urgency]}.")
@@ -220,11 +220,11 @@ def documents(seed: int, plain: bool = False) -> Iterator[str]:
     rng = random.Random(seed)
     while True:
         kind = rng.random()
-        if kind < 0.20:
+        if kind < 0.12:
             yield story(rng)
-        elif kind < 0.25:
+        elif kind < 0.16:
             yield record(rng)
-        elif kind < 0.30:
+        elif kind < 0.22:
             yield glossary(rng)
         elif kind < 0.70 or plain:
             yield note(rng)
