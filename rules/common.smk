@@ -146,6 +146,27 @@ def served_model(wildcards):
     return model_gate(wildcards.model)
 
 
+def served_data(wildcards):
+    """Return the gates of all datasets that something asks a model about.
+
+    The server does not read them. But Snakemake (9.27) keeps a job that was replaced when a
+    checkpoint finished in the group of its service, beside its successor, unless the service
+    was replaced with it: so the service waits for all that its consumers wait for.
+    """
+    model = wildcards.model
+    suites = [
+        CONFIG["suites"][suite]["dataset"] for suite in plan.model_suites(CONFIG, model)
+    ]
+    asked = dict.fromkeys([*plan.model_datasets(CONFIG, model), *filter(None, suites)])
+    return [
+        path
+        for dataset in asked
+        for path in settled(
+            "split_dataset", "results/datasets/{dataset}/SHA256SUMS", dataset=dataset
+        )
+    ]
+
+
 def serve_spec(wildcards):
     """Return the settings of a model's server."""
     base = CONFIG["bases"][plan.root_base(CONFIG, wildcards.model)]
