@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from served import Supervisor, until
 
@@ -30,9 +31,8 @@ def supervise(tmp_path):
 
 def guardians(pid):
     """The guardians of a supervisor: Python processes in sessions of their own."""
-    text = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout
-    rows = [line.split(None, 2) for line in text.splitlines()[1:]]
-    return [int(r[0]) for r in rows if int(r[1]) == pid and "guardian.py" in r[2]]
+    children = psutil.Process(pid).children()
+    return [c.pid for c in children if any("guardian.py" in part for part in c.cmdline())]
 
 
 def private_folder(server):
