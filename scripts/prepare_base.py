@@ -170,9 +170,6 @@ def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict
 
 def main(argv: list[str] | None = None) -> None:
     """Build the folder, look at it closely, vouch for it, put it in its place."""
-    # Set before torch is loaded: threads that wait sleep. On a machine that is busy with other
-    # jobs too, spinning took three times the CPU time and twice as long, for the same bytes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = stage_parser(__doc__, "model", "manifest").parse_args(argv)
     spec = args.spec
     template = template_text(spec)

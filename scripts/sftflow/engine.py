@@ -122,4 +122,5 @@ def engine_environment(
         if in_engine_process(spec.get("tensor_parallel_size", 1), spec.get("extra_args") or []):
             added["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # lets `uni` be; the engine stays apart
             added["OMP_NUM_THREADS"] = str(engine_threads())
-    return {**os.environ, **added}
+    # The server has its cores for itself while it is measured, so its threads may spin.
+    return {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | added

@@ -27,7 +27,7 @@ def unmeasured(finished, folder):
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
 def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
-    folder = unmeasured(finished, tmp_path / "work")
+    folder = unmeasured(finished, tmp_path)
     run = Workflow(folder)
     run.until(lambda: engine_runs(run))
     if ending == "ctrl-c":
@@ -44,7 +44,7 @@ def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
 
 def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_path):
     """The engine is killed under the consumers: they fail, and say what happened."""
-    folder = unmeasured(finished, tmp_path / "work")
+    folder = unmeasured(finished, tmp_path)
     before = sums(folder)
     run = Workflow(folder)
     run.until(lambda: engine_runs(run))
@@ -59,7 +59,7 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
 
 
 def test_a_training_killed_in_the_middle_ends_with_the_same_bytes(finished, tmp_path):
-    folder = copy(finished, tmp_path / "work")
+    folder = copy(finished, tmp_path)
     (folder / f"results/runs/{TUNED}/manifest.json").unlink()
     checkpoints = folder / f"results/runs/{TUNED}/checkpoints"
     run = Workflow(folder, "models")

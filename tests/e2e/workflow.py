@@ -106,7 +106,10 @@ def finish(folder: Path, *arguments: str | Path, **options) -> Workflow:
 
 
 def copy(finished: Path, folder: Path) -> Path:
-    """Return a copy of a finished work folder, its record of what was made included."""
+    """Copy a finished work folder, its record of what was made included; return ``folder``.
+
+    It must lie as deep as the original: paths of raw files are recorded as seen from there.
+    """
     shutil.copytree(finished / "results", folder / "results", symlinks=True)
     shutil.copytree(finished / ".snakemake", folder / ".snakemake", symlinks=True)
     return folder
