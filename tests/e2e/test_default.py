@@ -8,6 +8,7 @@ import subprocess
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from browser import visit
 
 from workflow import finish, sums
 
@@ -102,6 +103,12 @@ def test_latency_keeps_every_request_and_fits_a_line(finished):
     for cell in latency["cells"]:
         for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
             assert 0 < cell[name]["p50"] <= cell[name]["p95"] <= cell[name]["p99"]
+
+
+def test_the_report_opens_in_a_browser_with_every_plot_drawn(finished):
+    with visit(finished / "results/report.html") as seen:
+        assert not seen.faults
+        assert [r for r in seen.requests if not r.startswith(("file:", "data:", "blob:"))] == []
 
 
 def test_sums_verify(finished):

@@ -13,11 +13,6 @@ pytestmark = pytest.mark.e2e
 TUNED = "tickets-lora"
 
 
-def engine_runs(run: Workflow) -> bool:
-    """Whether vLLM's engine process is up, the one that outlives careless endings."""
-    return any("EngineCore" in " ".join(p.cmdline()) for p in run.left() if p.is_running())
-
-
 def unmeasured(finished, folder):
     """Return a copy of a finished folder in which one model's latency is to be measured."""
     copy(finished, folder)
@@ -29,7 +24,7 @@ def unmeasured(finished, folder):
 def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
     folder = unmeasured(finished, tmp_path)
     run = Workflow(folder)
-    run.until(lambda: engine_runs(run))
+    run.until(run.engines)
     if ending == "ctrl-c":
         run.signal(signal.SIGINT)
     else:
@@ -47,10 +42,9 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
     folder = unmeasured(finished, tmp_path)
     before = sums(folder)
     run = Workflow(folder)
-    run.until(lambda: engine_runs(run))
-    for process in run.left():
-        if "EngineCore" in " ".join(process.cmdline()):
-            process.kill()
+    run.until(run.engines)
+    for process in run.engines():
+        process.kill()
     assert run.wait(120) != 0
     run.assert_gone()
     assert "error:" in run.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,8 @@ class Workflow:
     def __init__(self, folder: Path, *arguments: str | Path, cores: str = "all") -> None:
         """Start it in a session of its own, as a terminal would."""
         self.mark = uuid.uuid4().hex
+        self.folder = folder
+        self.servers: set[int] = set()  # process groups of the servers seen so far
         self.output = folder / f"snakemake-{self.mark[:6]}.txt"
         folder.mkdir(parents=True, exist_ok=True)
         command = [Path(sys.executable).parent / "snakemake", "--cores", cores]
@@ -64,14 +67,32 @@ class Workflow:
         """Send a signal to its whole process group, as a terminal's Ctrl-C does."""
         os.killpg(self.process.pid, number)
 
+    def watch(self) -> None:
+        """Remember the process groups of its servers.
+
+        vLLM's processes rename themselves, which wipes the environment that others see.
+        """
+        for path in self.folder.glob("results/eval/*/server.json"):
+            try:
+                group = json.loads(path.read_text()).get("server_pid")
+            except (OSError, ValueError):
+                continue  # replaced or removed at this moment
+            self.servers |= {group} if group else set()
+
     def left(self) -> list[psutil.Process]:
         """Return the processes alive that descend from it."""
-        return [p for p in psutil.process_iter() if _mark(p) == self.mark]
+        self.watch()
+        return [p for p in psutil.process_iter() if _is_of(p, self.mark, self.servers)]
+
+    def engines(self) -> list[psutil.Process]:
+        """Return vLLM's engine processes, the ones that outlive careless endings."""
+        return [p for p in self.left() if p.is_running() and "EngineCore" in _told(p)]
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 300) -> None:
         """Wait for ``condition`` while it runs."""
         end = time.monotonic() + timeout_s
         while not condition():
+            self.watch()
             assert self.process.poll() is None, f"it ended:\n{self.text()[-3000:]}"
             assert time.monotonic() < end, f"not seen in {timeout_s} s:\n{self.text()[-3000:]}"
             time.sleep(0.1)
@@ -81,19 +102,26 @@ class Workflow:
         end = time.monotonic() + within_s
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(0.2)
-        told = [f"{p.pid} {' '.join(p.cmdline())[:120]}" for p in left if p.is_running()]
+        told = [f"{p.pid} {_told(p)[:120]}" for p in left if p.is_running()]
         for process in left:
             process.kill()
         assert not told, f"processes left behind: {told}"
 
 
-def _mark(process: psutil.Process) -> str | None:
+def _is_of(process: psutil.Process, mark: str, groups: set[int]) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return process.environ().get(MARK)
+            return False
+        return os.getpgid(process.pid) in groups or process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _told(process: psutil.Process) -> str:
+    try:
+        return f"{process.name()} {' '.join(process.cmdline())}"
     except psutil.Error:
-        return None
+        return ""
 
 
 def finish(folder: Path, *arguments: str | Path, **options) -> Workflow:
