@@ -24,8 +24,19 @@ def template_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 
 
 def template_tools(tools: str | None) -> list[dict[str, Any]] | None:
-    """Return a record's tools as a list of JSON schemas, or None."""
+    """Return a record's tools as the chat API hands them to a template, or None.
+
+    A server parses tools into its own fields and writes them out in its own order, so a
+    template renders that order and not the data's; training must see the same.
+    """
     schemas = json.loads(tools) if tools else None
     if not schemas:
         return None
-    return [s if "function" in s else {"type": "function", "function": s} for s in schemas]
+    return [_tool(schema.get("function", schema)) for schema in schemas]
+
+
+def _tool(function: dict[str, Any]) -> dict[str, Any]:
+    known = {key: function.get(key) for key in ("name", "description", "parameters")}
+    if function.get("strict") is not None:
+        known["strict"] = function["strict"]
+    return {"type": "function", "function": known}
