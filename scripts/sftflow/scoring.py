@@ -188,6 +188,21 @@ def bleu_tokenizer(references: Sequence[str]) -> str:
     return "char" if any(UNSPACED_NOT_HAN.fullmatch(w) for w in unspaced) else "zh"
 
 
+def _give_plain_floats(metric: Any) -> None:
+    """Mend sacrebleu 2.6 with numpy 2: it averages float32 with the float of a zero score.
+
+    `statistics.mean` refuses that mixture, so a bootstrap in which some sample scores 0 raises.
+    """
+    compute = metric._compute_score_from_stats
+
+    def plain(stats: Any) -> Any:
+        score = compute(stats)
+        score.score = float(score.score)
+        return score
+
+    metric._compute_score_from_stats = plain
+
+
 def _corpus(rows: Sequence[Row], name: str) -> Scores:
     """Return sacrebleu's BLEU or chrF (0 to 100); the error is from 1000 bootstrap samples."""
     from sacrebleu.metrics import BLEU, CHRF
@@ -197,6 +212,7 @@ def _corpus(rows: Sequence[Row], name: str) -> Scores:
         return {name: estimate(None, None, 0)}
     answers, references = (list(side) for side in zip(*pairs, strict=True))
     metric = BLEU(tokenize=bleu_tokenizer(references)) if name == "bleu" else CHRF()
+    _give_plain_floats(metric)
     several = len(pairs) > 1
     score = metric.corpus_score(answers, [references], n_bootstrap=BOOTSTRAPS if several else 1)
     stderr = float(score._ci) / Z95 if several else None

@@ -230,3 +230,11 @@ def test_prompts_without_an_answer_are_left_out_and_counted():
 def test_unknown_metric_names_the_nearest():
     with pytest.raises(StageError, match="did you mean 'exact_match'"):
         score([], ["exactmatch"])
+
+
+def test_a_bootstrap_in_which_some_sample_scores_nothing():
+    """Four answers, one of which shares a character with its reference (seen on real data)."""
+    answers = ["xx", "yy", "a", "zz"]
+    rows = [{"answer": a, "reference": "bcd a", "finish_reason": "stop"} for a in answers]
+    for name in ("chrf", "bleu"):
+        assert score(rows, [name])[name]["stderr"] >= 0
