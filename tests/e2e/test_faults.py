@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 
 import pytest
@@ -51,22 +50,6 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
     assert "error:" in run.text()
     assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
     assert sums(folder) == before
-
-
-def test_a_training_killed_in_the_middle_ends_with_the_same_bytes(finished, tmp_path):
-    folder = copy(finished, tmp_path)
-    shutil.rmtree(folder / f"results/runs/{TUNED}")
-    checkpoints = folder / f"results/runs/{TUNED}/checkpoints"
-    run = Workflow(folder, "models")
-    run.until(lambda: any(checkpoints.glob("*/checkpoint-*/COMPLETE*")))
-    run.signal(signal.SIGKILL)
-    run.wait(30)
-    run.assert_gone()
-    assert not (folder / f"results/runs/{TUNED}/manifest.json").exists()
-    again = finish(folder, "models")
-    assert again.jobs() == {"train_adapter": 1}  # and the same weights are not merged again
-    assert "continuing from checkpoint-" in again.text()
-    assert sums(folder) == sums(finished)
 
 
 def test_the_key_of_the_server_is_nowhere(finished):
