@@ -1,7 +1,8 @@
 """A digest of what a stage's code means: its script and all modules of this repository below it.
 
 Snakemake sees a script's time stamp, not its meaning, and imported modules not at all. Here the
-syntax trees are digested, so comments, docstrings and layout change nothing, and a change
+syntax trees are digested (meaning.py), so comments, docstrings, layout and the names of local
+variables change nothing, and a change
 in any module that a stage imports, directly or not, changes the digests of exactly the stages
 that import it. A file under scripts/templates/ that a module names counts as part of it.
 """
@@ -15,21 +16,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from sftflow.meaning import meaning
+
 SCRIPTS = Path(__file__).parents[1]
-
-
-class _Bare(ast.NodeTransformer):
-    """Remove docstrings, and nothing else: comments and layout are not in the tree."""
-
-    def _strip(self, node):
-        self.generic_visit(node)
-        first = node.body[0] if node.body else None
-        said = first.value if isinstance(first, ast.Expr) else None
-        if isinstance(said, ast.Constant) and isinstance(said.value, str):
-            node.body = node.body[1:] or [ast.Pass()]
-        return node
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip  # noqa: N815
 
 
 def _module_file(name: str) -> Path | None:
@@ -74,8 +63,7 @@ def _file_facts(path: Path) -> tuple[str, frozenset[Path], frozenset[Path]]:
     """Return a module's digest, the repository's modules and the templates that it uses."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     below, named = frozenset(_imported(tree)), frozenset(_named_files(tree))
-    bare = ast.dump(_Bare().visit(tree), annotate_fields=False)
-    return hashlib.sha256(bare.encode()).hexdigest(), below, named
+    return hashlib.sha256(meaning(tree).encode()).hexdigest(), below, named
 
 
 def code_files(script: Path) -> list[Path]:
@@ -94,6 +82,10 @@ def code_files(script: Path) -> list[Path]:
     return sorted(files)
 
 
+# What each digest of this process stands for: stages by digest, to tell later what changed.
+_asked: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+
 @cache
 def code_digest(stage: str, packages: tuple[str, ...] = ()) -> str:
     """Return 16 hex digits that change with a stage's code or a package that shapes its output."""
@@ -105,7 +97,42 @@ def code_digest(stage: str, packages: tuple[str, ...] = ()) -> str:
         else:
             parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     parts += [f"{p}=={v}" for p, v in package_versions(packages)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    _asked[digest] = stage, packages
+    return digest
+
+
+def _definitions(path: Path) -> dict[str, str]:
+    """Return name -> digest of a module's functions and methods, and of all else in it ("")."""
+    if path.suffix != ".py":
+        return {"": hashlib.sha256(path.read_bytes()).hexdigest()[:8]}
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    todo = [("", node) for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    while todo:
+        above, node = todo.pop(0)
+        if isinstance(node, ast.ClassDef):
+            rest.append(f"class {above}{node.name}")
+            todo[:0] = [(f"{above}{node.name}.", inner) for inner in node.body]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            said = meaning(ast.Module([node], []))
+            found[above + node.name] = hashlib.sha256(said.encode()).hexdigest()[:8]
+        else:
+            rest.append(meaning(ast.Module([node], [])))
+    return found | {"": hashlib.sha256("\n".join(rest).encode()).hexdigest()[:8]}
+
+
+def code_snapshot(digest: str) -> dict[str, dict[str, str]] | None:
+    """Return what a digest of this process stands for, None for another's.
+
+    File -> {name of a function or method -> digest}, and "packages" -> {name -> version}.
+    """
+    if digest not in _asked:
+        return None
+    stage, packages = _asked[digest]
+    files = code_files(SCRIPTS / f"{stage}.py")
+    said = {path.relative_to(SCRIPTS).as_posix(): _definitions(path) for path in files}
+    return said | {"packages": dict(package_versions(packages))}
 
 
 def package_versions(packages: Iterable[str]) -> list[tuple[str, str]]:

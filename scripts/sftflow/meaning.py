@@ -1,0 +1,162 @@
+"""What a syntax tree means: itself without all that can't change what the code does.
+
+Comments and layout are not in a tree. Removed here are docstrings and the annotations of
+functions, and local variables get names by the order in which they appear. What may be asked
+for by name stays: parameters, attributes, functions, classes, everything at module level.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+# A function that asks for its variables by name keeps them.
+ASKS_BY_NAME = {"locals", "vars", "eval", "exec", "dir"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def bound_names(nodes: Iterable[ast.AST]) -> tuple[list[str], set[str]]:
+    """Return the variables that code binds in its own scope, in order, and names that must stay.
+
+    Those are names of functions, classes and imports, and what is declared global or nonlocal.
+    """
+    free: dict[str, None] = {}
+    fixed: set[str] = set()
+    todo = list(nodes)
+    while todo:
+        node = todo.pop(0)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            free[node.id] = None
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            free[node.name] = None
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            free[node.rest] = None
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            fixed.update(node.names)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            fixed.update((a.asname or a.name).split(".")[0] for a in node.names)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            fixed.add(node.name)
+        elif isinstance(node, COMPREHENSIONS):  # what := binds in one belongs to this scope
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.NamedExpr)]
+            free.update((n.target.id, None) for n in inner)
+        elif not isinstance(node, ast.Lambda):
+            todo[:0] = ast.iter_child_nodes(node)
+    return [name for name in free if name not in fixed], fixed
+
+
+class _Meaning(ast.NodeTransformer):
+    """Rewrite a tree in place; scopes are (new names, names that end the search)."""
+
+    def __init__(self) -> None:
+        self.scopes: list[tuple[dict[str, str], set[str]]] = []
+
+    def _renamed(self, name: str) -> str:
+        for renamed, fixed in reversed(self.scopes):
+            if name in renamed:
+                return renamed[name]
+            if name in fixed:
+                return name
+        return name
+
+    def _enter(self, free: list[str], fixed: set[str]) -> None:
+        depth = len(self.scopes)
+        names = {name: f"local {depth}.{i}" for i, name in enumerate(free) if name not in fixed}
+        self.scopes.append((names, fixed))
+
+    def _function(self, node):
+        args = node.args
+        for part in ("defaults", "kw_defaults"):
+            setattr(args, part, [value and self.visit(value) for value in getattr(args, part)])
+        parameters = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+        parameters += [extra for extra in (args.vararg, args.kwarg) if extra]
+        for parameter in parameters:
+            parameter.annotation = None
+        body = node.body if isinstance(node.body, list) else [node.body]
+        free, fixed = bound_names(body)
+        called = {n.id for part in body for n in ast.walk(part) if isinstance(n, ast.Name)}
+        if called & ASKS_BY_NAME:
+            free, fixed = [], fixed | set(free)
+        # declared nonlocal: the name of the scope outside, so the search must go on there
+        outside = {
+            name
+            for part in body
+            for n in ast.walk(part)
+            if isinstance(n, ast.Nonlocal)
+            for name in n.names
+        }
+        self._enter(free, (fixed - outside) | {parameter.arg for parameter in parameters})
+        if isinstance(node.body, list):
+            node.body = self._bare([self.visit(part) for part in node.body])
+        else:
+            node.body = self.visit(node.body)
+        self.scopes.pop()
+        return node
+
+    @staticmethod
+    def _bare(body: list) -> list:
+        first = body[0] if body else None
+        said = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(said, ast.Constant) and isinstance(said.value, str):
+            return body[1:] or [ast.Pass()]
+        return body
+
+    def visit_FunctionDef(self, node):
+        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
+        node.returns = None
+        return self._function(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def visit_Lambda(self, node):
+        return self._function(node)
+
+    def visit_Module(self, node):
+        self.generic_visit(node)
+        node.body = self._bare(node.body)
+        return node
+
+    def visit_ClassDef(self, node):
+        free, fixed = bound_names(node.body)
+        self.scopes.append(({}, fixed | set(free)))  # attributes: asked for by name
+        self.visit_Module(node)
+        self.scopes.pop()
+        return node
+
+    def _comprehension(self, node):
+        node.generators[0].iter = self.visit(node.generators[0].iter)  # belongs to the outside
+        first = node.generators[0].iter
+        node.generators[0].iter = ast.Constant(value=None)
+        self._enter(bound_names([g.target for g in node.generators])[0], set())
+        self.generic_visit(node)
+        self.scopes.pop()
+        node.generators[0].iter = first
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
+
+    def visit_Name(self, node):
+        node.id = self._renamed(node.id)
+        return node
+
+    def visit_Nonlocal(self, node):
+        node.names = [self._renamed(name) for name in node.names]
+        return node
+
+    def _named(self, node):
+        if node.name:
+            node.name = self._renamed(node.name)
+        return self.generic_visit(node)
+
+    visit_ExceptHandler = visit_MatchAs = visit_MatchStar = _named  # noqa: N815
+
+    def visit_MatchMapping(self, node):
+        if node.rest:
+            node.rest = self._renamed(node.rest)
+        return self.generic_visit(node)
+
+
+def meaning(tree: ast.AST) -> str:
+    """Return text that is equal for trees that mean the same; the tree is used up."""
+    return ast.dump(_Meaning().visit(tree), annotate_fields=False)
