@@ -176,7 +176,7 @@ class Run:
         if trainable == 0:
             raise StageError("no parameter is trainable; look at method and lora.target_modules")
         with trainer.args.main_process_first(local=False):
-            newest, notes = newest_valid(self.folder)
+            newest, notes = newest_valid(self.folder, self._last_step_to_resume())
         if newest:
             notes.append(f"continuing from {newest.name}")
         for note in notes if is_first() else ():
@@ -198,6 +198,14 @@ class Run:
             "best_eval_loss": state.best_metric,
             "kept_step": best if keep_best else state.global_step,
         }
+
+    def _last_step_to_resume(self) -> int:
+        """Return the last step from which the trainer goes on as if it had never stopped.
+
+        transformers (5.19) looks at max_steps after a step only: continued at the last one, in
+        the middle of an epoch, it takes one more. At the end of an epoch it does not.
+        """
+        return self.plan.steps - (1 if self.spec["training"]["max_steps"] else 0)
 
     def _train(self, trainer: Any, newest: Path | None) -> None:
         """Train; raise StageError if memory runs out or a signal asks to stop."""
@@ -244,7 +252,11 @@ class Run:
                 p for p in (*args.adapter.rglob("*"), *args.samples.rglob("*")) if p.is_file()
             ]
             + [args.history],
-            inputs={"templated": args.templated / "SHA256SUMS", "model": args.model / "SHA256SUMS"},
+            inputs={
+                "train": args.templated / "train.parquet",
+                "validation": args.templated / "validation.parquet",
+                "model": args.model / "SHA256SUMS",
+            },
             counts=counts,
             packages=PACKAGES,
             base=self.base,

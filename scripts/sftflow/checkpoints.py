@@ -70,13 +70,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("checkpoint-*") if step_of(p) >= 0), key=step_of)[::-1]
 
 
-def newest_valid(folder: Path) -> tuple[Path | None, list[str]]:
+def newest_valid(folder: Path, last_step: int) -> tuple[Path | None, list[str]]:
     """Return the newest checkpoint that can be trusted and a sentence for each that can't.
 
-    Those that can't are removed, so that no library picks one up.
+    Those that can't are removed, so that no library picks one up. Checkpoints of steps after
+    ``last_step`` are left alone.
     """
     notes, newest = [], None
     for checkpoint in checkpoints(folder):
+        if step_of(checkpoint) > last_step:
+            continue
         wrong = fault(checkpoint)
         if wrong is None:
             newest = newest or checkpoint

@@ -87,6 +87,15 @@ def test_a_finished_run_is_put_back_without_training(folder):
     assert toy.sums(folder, "again") == toy.sums(folder, "r")
 
 
+def test_a_finished_run_of_so_many_steps_takes_no_step_more(folder):
+    limited = {"training__max_steps": 4, "training__save_steps": 2, "training__eval_steps": 2}
+    toy.train(folder, run="limited", **limited)
+    before = toy.sums(folder, "limited")
+    (folder / "results/runs/limited/SHA256SUMS").unlink()
+    toy.train(folder, run="limited", **limited)
+    assert toy.sums(folder, "limited") == before
+
+
 def test_without_validation_rows(tmp_path):
     toy.write_dataset(tmp_path / "results/datasets/toy", validation=0)
     toy.write_base(tmp_path / "results/models/tiny")

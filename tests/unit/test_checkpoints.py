@@ -47,7 +47,7 @@ def test_a_seal_covers_every_file_and_removes_the_pickle(tmp_path):
 def test_any_damage_is_seen_and_the_one_before_is_taken(tmp_path, damage, sentence):
     make(tmp_path, 9)
     damage(make(tmp_path, 10))
-    newest, notes = newest_valid(tmp_path)
+    newest, notes = newest_valid(tmp_path, 99)
     assert newest is not None
     assert step_of(newest) == 9
     assert len(notes) == 1
@@ -63,7 +63,7 @@ def test_steps_are_numbers_not_text(tmp_path):
 
 
 def test_no_checkpoint_is_no_fault(tmp_path):
-    assert newest_valid(tmp_path / "none") == (None, [])
+    assert newest_valid(tmp_path / "none", 99) == (None, [])
 
 
 def test_the_newest_and_the_best_stay(tmp_path):
@@ -87,3 +87,12 @@ def test_other_fingerprints_are_removed(tmp_path):
     assert remove_others(tmp_path, "bb") == ["aa"]
     assert [p.name for p in tmp_path.iterdir()] == ["bb"]
     assert remove_others(tmp_path / "none", "bb") == []
+
+
+def test_later_ones_than_asked_for_are_left_alone(tmp_path):
+    for step in (3, 6):
+        make(tmp_path, step)
+    newest, notes = newest_valid(tmp_path, 5)
+    assert step_of(newest) == 3
+    assert notes == []
+    assert len(checkpoints(tmp_path)) == 2
