@@ -147,6 +147,24 @@ def untrained_model(make: Mapping[str, Any]):
     return Qwen2ForCausalLM(config)
 
 
+def orthogonalized(gradient, coefficients, steps: int, eps: float):
+    """Return torch's Newton-Schulz iteration of a matrix (rows, columns) in its own precision.
+
+    torch.optim.Muon computes it in bfloat16, which a CPU without instructions for it emulates:
+    0.5 s of each step instead of 0.17 s, on two cores with AVX-512 alone.
+    """
+    import torch
+
+    a, b, c = coefficients
+    tall = gradient.size(0) > gradient.size(1)
+    x = gradient.T if tall else gradient
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
 def optimizers(model, learning_rate: float) -> list:
     """Return Muon for the matrices inside the layers and AdamW for all else.
 
@@ -155,7 +173,9 @@ def optimizers(model, learning_rate: float) -> list:
     too late: right in 39 of 100 replies after 320 steps, with Muon in 95.
     """
     import torch
+    from torch.optim import _muon
 
+    _muon._zeropower_via_newtonschulz = orthogonalized
     inside = [p for n, p in model.named_parameters() if p.ndim == 2 and ".layers." in n]
     outside = [p for n, p in model.named_parameters() if p.ndim != 2 or ".layers." not in n]
     return [
