@@ -1,5 +1,7 @@
 # make run    set up and run the main job        make test   set up and run all tests
 # make setup  only the environment               make lint   the linters
+# make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
+# make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make lock   pin the newest versions that envs/*.in allow
 #
 # ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.
@@ -14,10 +16,18 @@ LOCK := envs/$(ENV).txt
 DONE := $(VENV)/.installed-$(ENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-fast setup lint format lock clean system
+ARGUMENTS := $(if $(CONFIG),--configfile $(CONFIG))
+
+.PHONY: why tidy run test test-fast setup lint format lock clean system
 
 run: setup
-	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
+
+why: setup
+	@$(BIN)/python scripts/why.py $(ARGUMENTS)
+
+tidy: setup
+	@$(BIN)/python scripts/tidy.py $(ARGUMENTS)
 
 test: setup system
 	$(BIN)/python -m pytest

@@ -1,21 +1,25 @@
-"""What the rules share: the checked config, wildcards, gates and digests. No rules here.
+"""What the rules share: the checked config, wildcards, digests. No rules here.
 
 needs:  config files, scripts/sftflow
 makes:  CONFIG, wildcard constraints, input and params functions
+
+A rule's input is what its stage reads, file by file, for what differs there makes it stale
+(sftflow/cutoff.py). `SHA256SUMS` of a folder stands for all files of that folder.
 """
 
 import re
 from functools import cache
 from pathlib import Path
 
-from sftflow import plan
+from sftflow import cutoff, plan
 from sftflow.codegraph import code_digest
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
 from sftflow.jobs import set_job_environment
-from sftflow.manifests import canonical_json, sha256_file, sha256_json
-from sftflow.taskfiles import read_task, task_files
+from sftflow.manifests import canonical_json, sha256_json
+from sftflow.stage import StageError
+from sftflow.suites import folder_tasks, named_files
 from sftflow.workfolder import hold_folder
 
 
@@ -46,7 +50,8 @@ PACKAGES = {
     "report": ("altair",),
 }
 
-set_job_environment(workflow.basedir)
+set_job_environment(workflow.basedir, CONFIG["root"])
+DIGESTS = cutoff.install(workflow)
 
 # A training job and a server never share a GPU; on a machine without one they take turns.
 if "gpu" not in workflow.global_resources:
@@ -77,19 +82,6 @@ onstart:
         )
 
 
-def settled(rule, *patterns, **wildcards):
-    """Return the input paths of one job of a checkpoint, asked for in a way that lets it stop us.
-
-    If the files are there, ask for the checkpoint's result: then Snakemake lets a rerun in
-    progress finish and looks at the files' checksums before it decides about us. If they are
-    not, return the names at once, so that a fresh dry run shows the whole graph.
-    """
-    paths = [pattern.format(**wildcards) for pattern in patterns]
-    if all(os.path.exists(path) for path in paths):
-        getattr(checkpoints, rule).get(**wildcards)
-    return paths
-
-
 def code(stage, group):
     """Return the digest of a stage's code, and of the packages that shape its output."""
     return code_digest(stage, PACKAGES[group] if CONFIG["track_versions"] else ())
@@ -100,33 +92,19 @@ def spec_text(**keys):
     return canonical_json(keys)
 
 
-def work_path(text):
-    """Return a config's path as seen from the work folder: the same in every copy of both."""
-    path = Path(text)
-    return (
-        str(path)
-        if path.is_absolute()
-        else os.path.relpath(Path(CONFIG["root"]) / path)
-    )
+def project_path(text):
+    """Return the place of a path in the config, which is relative to its project."""
+    return os.path.join(CONFIG["root"], text)
 
 
 def content_digest(path):
     """Return a digest of a file, or of all files of a folder or glob (names and bytes)."""
     import glob
 
-    path = Path(path)
-    files = (
-        sorted(p for p in path.rglob("*") if p.is_file())
-        if path.is_dir()
-        else (
-            [path]
-            if path.is_file()
-            else sorted(map(Path, glob.glob(str(path), recursive=True)))
-        )
-    )
-    if files == [path]:
-        return sha256_file(path)
-    return sha256_json([(os.path.relpath(p, path), sha256_file(p)) for p in files])
+    if os.path.exists(path):
+        return DIGESTS.content(path)
+    found = sorted(glob.glob(path, recursive=True))
+    return sha256_json([(os.path.relpath(p, path), DIGESTS.content(p)) for p in found])
 
 
 def all_cores(wildcards):
@@ -134,37 +112,15 @@ def all_cores(wildcards):
     return workflow.cores or os.cpu_count()
 
 
-def model_gate(model):
-    """Return the gate of a model folder, whoever makes it."""
-    if model in BASES:
-        return settled("prepare_base", "results/models/{base}/SHA256SUMS", base=model)
-    return settled("merge_adapter", "results/models/{run}/SHA256SUMS", run=model)
-
-
 def served_model(wildcards):
-    """Return the gate of the model that is served."""
-    return model_gate(wildcards.model)
+    """Return what vouches for all files of the model that is served."""
+    return f"results/models/{wildcards.model}/SHA256SUMS"
 
 
-def served_data(wildcards):
-    """Return the gates of all datasets that something asks a model about.
-
-    The server does not read them. But Snakemake (9.27) keeps a job that was replaced when a
-    checkpoint finished in the group of its service, beside its successor, unless the service
-    was replaced with it: so the service waits for all that its consumers wait for.
-    """
-    model = wildcards.model
-    suites = [
-        CONFIG["suites"][suite]["dataset"] for suite in plan.model_suites(CONFIG, model)
-    ]
-    asked = dict.fromkeys([*plan.model_datasets(CONFIG, model), *filter(None, suites)])
-    return [
-        path
-        for dataset in asked
-        for path in settled(
-            "split_dataset", "results/datasets/{dataset}/SHA256SUMS", dataset=dataset
-        )
-    ]
+def serve_settings(*without):
+    """Return the server's settings on which a measurement rests."""
+    left_out = {"start_timeout_s", *without}
+    return {k: v for k, v in CONFIG["serve"].items() if k not in left_out}
 
 
 def serve_spec(wildcards):

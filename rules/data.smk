@@ -5,115 +5,10 @@ makes:  results/sources/{source}/, results/datasets/{dataset}/
 """
 
 
-def source_paths(wildcards):
-    """Return the raw files of a source, as a list."""
-    path = CONFIG["sources"][wildcards.source]["path"]
-    return [work_path(p) for p in (path if isinstance(path, list) else [path])]
+include: "inputs/data.smk"
 
 
-def source_files(wildcards):
-    """Return the files and folders of a source, globs expanded; their time stamps say nothing."""
-    import glob
-
-    paths = source_paths(wildcards)
-    found = [
-        p for path in paths for p in sorted(glob.glob(path, recursive=True)) or [path]
-    ]
-    return [ancient(path) for path in found]
-
-
-def source_digest(wildcards):
-    """Return what the raw files hold: their names and time stamps are not asked."""
-    return sha256_json([content_digest(path) for path in source_paths(wildcards)])
-
-
-def source_spec(wildcards):
-    """Return the settings of one source."""
-    entry = CONFIG["sources"][wildcards.source]
-    settings = {k: v for k, v in entry.items() if k not in ("description", "path")}
-    return spec_text(source=wildcards.source, path=source_paths(wildcards), **settings)
-
-
-def dataset_sources(wildcards):
-    """Return the gates of a dataset's sources."""
-    return [
-        path
-        for source in CONFIG["datasets"][wildcards.dataset]["sources"]
-        for path in settled(
-            "ingest_source", "results/sources/{source}/SHA256SUMS", source=source
-        )
-    ]
-
-
-def dataset_source_manifests(wildcards):
-    """Return the manifests of a dataset's sources."""
-    return [
-        path
-        for source in CONFIG["datasets"][wildcards.dataset]["sources"]
-        for path in settled(
-            "ingest_source", "results/sources/{source}/manifest.json", source=source
-        )
-    ]
-
-
-def dataset_source_records(wildcards):
-    """Return the payloads of a dataset's sources, whose time stamps say nothing."""
-    return [
-        ancient(f"results/sources/{source}/records.parquet")
-        for source in CONFIG["datasets"][wildcards.dataset]["sources"]
-    ]
-
-
-def clean_spec(wildcards):
-    """Return what the cleaning of one dataset rests on."""
-    entry = CONFIG["datasets"][wildcards.dataset]
-    keys = ("sources", "clean", "max_rejected_fraction")
-    return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys})
-
-
-def split_spec(wildcards):
-    """Return what the split of one dataset rests on."""
-    entry = CONFIG["datasets"][wildcards.dataset]
-    return spec_text(dataset=wildcards.dataset, split=entry["split"])
-
-
-def cleaned_gate(wildcards):
-    """Return the gate of a dataset's cleaned records."""
-    return settled(
-        "clean_dataset",
-        "results/datasets/{dataset}/cleaned/SHA256SUMS",
-        dataset=wildcards.dataset,
-    )
-
-
-def cleaned_manifest(wildcards):
-    """Return the manifest of a dataset's cleaning."""
-    return settled(
-        "clean_dataset",
-        "results/datasets/{dataset}/cleaned/manifest.json",
-        dataset=wildcards.dataset,
-    )
-
-
-def dataset_gate(wildcards):
-    """Return the gate of a dataset's splits."""
-    return settled(
-        "split_dataset",
-        "results/datasets/{dataset}/SHA256SUMS",
-        dataset=wildcards.dataset,
-    )
-
-
-def dataset_manifest(wildcards):
-    """Return the manifest of a dataset's splits."""
-    return settled(
-        "split_dataset",
-        "results/datasets/{dataset}/manifest.json",
-        dataset=wildcards.dataset,
-    )
-
-
-checkpoint ingest_source:
+rule ingest_source:
     """Read one raw source into records; keep what can't be used with its reason."""
     input:
         raw=source_files,
@@ -137,11 +32,10 @@ checkpoint ingest_source:
         " --records {output.records} --rejected {output.rejected} --manifest {output.manifest}"
 
 
-checkpoint clean_dataset:
+rule clean_dataset:
     """Run a dataset's cleaning steps over the records of its sources."""
     input:
-        sources=dataset_sources,
-        records=dataset_source_records,
+        records=source_outputs("records.parquet"),
     output:
         records="results/datasets/{dataset}/cleaned/records.parquet",
         rejected="results/datasets/{dataset}/rejected.parquet",
@@ -156,20 +50,17 @@ checkpoint clean_dataset:
     params:
         code=code("clean_dataset", "text"),
         spec=clean_spec,
-        folders=lambda wildcards, input: [
-            os.path.dirname(path) for path in input.sources
-        ],
+        folders=source_folders,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/clean_dataset.py" --spec {params.spec:q} --log {log}'
         " --sources {params.folders} --records {output.records}"
         " --rejected {output.rejected} --manifest {output.manifest}"
 
 
-checkpoint split_dataset:
+rule split_dataset:
     """Set validation and test rows aside; one prompt never stands on two sides."""
     input:
-        sums=cleaned_gate,
-        records=ancient("results/datasets/{dataset}/cleaned/records.parquet"),
+        records="results/datasets/{dataset}/cleaned/records.parquet",
     output:
         train="results/datasets/{dataset}/train.parquet",
         validation="results/datasets/{dataset}/validation.parquet",
@@ -191,15 +82,16 @@ checkpoint split_dataset:
         " --test {output.test} --manifest {output.manifest}"
 
 
-checkpoint report_dataset:
+rule report_dataset:
     """Show what became of a dataset's raw rows."""
     input:
-        sources=dataset_source_manifests,
-        cleaned=cleaned_manifest,
-        dataset=dataset_manifest,
-        records=ancient("results/datasets/{dataset}/cleaned/records.parquet"),
-        rejected=ancient("results/datasets/{dataset}/rejected.parquet"),
-        train=ancient("results/datasets/{dataset}/train.parquet"),
+        sources=source_outputs("manifest.json"),
+        unread=source_outputs("rejected.parquet"),
+        cleaned="results/datasets/{dataset}/cleaned/manifest.json",
+        dataset="results/datasets/{dataset}/manifest.json",
+        records="results/datasets/{dataset}/cleaned/records.parquet",
+        rejected="results/datasets/{dataset}/rejected.parquet",
+        train="results/datasets/{dataset}/train.parquet",
     output:
         html="results/datasets/{dataset}/report.html",
     log:
@@ -211,9 +103,7 @@ checkpoint report_dataset:
     params:
         code=code("report_dataset", "report"),
         spec=clean_spec,
-        sources=lambda wildcards, input: [
-            os.path.dirname(path) for path in input.sources
-        ],
+        sources=source_folders,
         cleaned=lambda wildcards, input: os.path.dirname(input.records),
         dataset=lambda wildcards, output: os.path.dirname(output.html),
     shell:

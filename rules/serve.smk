@@ -9,7 +9,6 @@ rule serve_model:
     """Serve a model with vLLM for as long as something measures it."""
     input:
         model=served_model,
-        data=served_data,
     output:
         service("results/eval/{model}/server.json"),
     log:

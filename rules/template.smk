@@ -5,66 +5,10 @@ makes:  results/models/{base}/, results/templated/{key}/
 """
 
 
-def template_file(base):
-    """Return the file of a base's chat template, None for the model's own."""
-    name = CONFIG["bases"][base]["template"]
-    if name == "native":
-        return None
-    if name.endswith(".jinja"):
-        return work_path(name)
-    return os.path.relpath(
-        os.path.join(workflow.basedir, "config", "templates", f"{name}.jinja")
-    )
+include: "inputs/template.smk"
 
 
-def base_spec(wildcards):
-    """Return what one start model is made of."""
-    entry = {
-        k: v for k, v in CONFIG["bases"][wildcards.base].items() if k != "description"
-    }
-    if entry["path"] is not None:
-        entry["path"] = work_path(entry["path"])
-    entry["template_file"] = template_file(wildcards.base)
-    return spec_text(base=wildcards.base, **entry)
-
-
-def base_digest(wildcards):
-    """Return the content of what a base is read from: its folder and its chat template."""
-    entry, template = CONFIG["bases"][wildcards.base], template_file(wildcards.base)
-    folder = entry["path"]
-    return [
-        content_digest(work_path(folder)) if folder is not None else None,
-        sha256_file(template) if template is not None else None,
-    ]
-
-
-def templated_inputs(wildcards):
-    """Return the gates of the dataset and of the base whose tokenizer is used."""
-    spec = TEMPLATED[wildcards.key]
-    return settled(
-        "split_dataset",
-        "results/datasets/{dataset}/SHA256SUMS",
-        dataset=spec["dataset"],
-    ) + settled(
-        "prepare_base", "results/models/{base}/TOKENIZER.SHA256SUMS", base=spec["base"]
-    )
-
-
-def templated_rows(wildcards):
-    """Return the payloads that are templated."""
-    dataset = TEMPLATED[wildcards.key]["dataset"]
-    return [
-        ancient(f"results/datasets/{dataset}/{part}.parquet")
-        for part in ("train", "validation")
-    ]
-
-
-def templated_spec(wildcards):
-    """Return what decides the tokens."""
-    return spec_text(**TEMPLATED[wildcards.key])
-
-
-checkpoint prepare_base:
+rule prepare_base:
     """Make, copy or fetch a start model, with its chat template, as a plain folder."""
     output:
         config="results/models/{base}/config.json",
@@ -90,11 +34,11 @@ checkpoint prepare_base:
         " --model {params.model} --manifest {output.manifest}"
 
 
-checkpoint template_data:
+rule template_data:
     """Render, tokenise and mask a dataset for one tokenizer and chat template."""
     input:
-        gates=templated_inputs,
         rows=templated_rows,
+        tokenizer=templated_tokenizer,
     output:
         train="results/templated/{key}/train.parquet",
         validation="results/templated/{key}/validation.parquet",
@@ -110,8 +54,8 @@ checkpoint template_data:
     params:
         code=code("template_data", "tokens"),
         spec=templated_spec,
-        dataset=lambda wildcards: f"results/datasets/{TEMPLATED[wildcards.key]['dataset']}",
-        model=lambda wildcards: f"results/models/{TEMPLATED[wildcards.key]['base']}",
+        dataset=lambda wildcards, input: os.path.dirname(input.rows[0]),
+        model=lambda wildcards, input: os.path.dirname(input.tokenizer),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/template_data.py" --spec {params.spec:q} --log {log}'
         " --dataset {params.dataset} --model {params.model} --train {output.train}"

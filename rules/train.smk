@@ -5,63 +5,14 @@ makes:  results/runs/{run}/, results/models/{run}/
 """
 
 
-def run_key(wildcards):
-    """Return the templated data of a run."""
-    return plan.templated_key(CONFIG, wildcards.run)
+include: "inputs/train.smk"
 
 
-def templated_gate(wildcards):
-    """Return the gate of a run's tokens."""
-    return settled(
-        "template_data", "results/templated/{key}/SHA256SUMS", key=run_key(wildcards)
-    )
-
-
-def start_gate(wildcards):
-    """Return the gate of the model that a run starts from."""
-    return model_gate(CONFIG["runs"][wildcards.run]["base"])
-
-
-def start_folder(wildcards):
-    """Return the folder of the model that a run starts from."""
-    return f"results/models/{CONFIG['runs'][wildcards.run]['base']}"
-
-
-def templated_folder(wildcards):
-    """Return the folder of a run's tokens."""
-    return f"results/templated/{run_key(wildcards)}"
-
-
-def train_spec(wildcards):
-    """Return the hyperparameters of a run, without what its method does not use."""
-    run = CONFIG["runs"][wildcards.run]
-    keys = ["method", "training", "launch"] + (
-        ["lora"] if run["method"] != "full" else []
-    )
-    return spec_text(run=wildcards.run, **{k: run[k] for k in keys})
-
-
-def merge_spec(wildcards):
-    """Return what the merge of a run rests on."""
-    run = CONFIG["runs"][wildcards.run]
-    return spec_text(run=wildcards.run, method=run["method"], dtype=run["merge_dtype"])
-
-
-def run_gate(wildcards):
-    """Return the gate of a trained adapter."""
-    return settled("train_adapter", "results/runs/{run}/SHA256SUMS", run=wildcards.run)
-
-
-def run_processes(wildcards):
-    """Return the GPUs of a training job, one per process."""
-    return CONFIG["runs"][wildcards.run]["launch"]["num_processes"]
-
-
-checkpoint train_adapter:
+rule train_adapter:
     """Fit one run's weights; a killed job goes on from its last checkpoint."""
     input:
-        data=templated_gate,
-        start=start_gate,
+        data=templated_tokens,
+        start=start_model,
     output:
         adapter=directory("results/runs/{run}/adapter"),
         samples=directory("results/runs/{run}/samples"),
@@ -90,13 +41,13 @@ checkpoint train_adapter:
         " --checkpoints {params.checkpoints} --manifest {output.manifest}"
 
 
-checkpoint merge_adapter:
+rule merge_adapter:
     """Merge a run into a plain model folder, and prove that it answers as the adapter does."""
     input:
-        run=run_gate,
-        start=start_gate,
-        data=templated_gate,
-        adapter=ancient("results/runs/{run}/adapter"),
+        run="results/runs/{run}/manifest.json",
+        adapter="results/runs/{run}/adapter",
+        start=start_model,
+        data=templated_tokens,
     output:
         config="results/models/{run}/config.json",
         sums="results/models/{run}/SHA256SUMS",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftflow.conversations import template_messages, template_tools
+from sftflow.jobs import project_path
 from sftflow.manifests import write_text
 from sftflow.records import content_id, read_rows
 from sftflow.serving import Server, compare_ids, served
@@ -101,7 +102,7 @@ def _jsonl_row(line: str, where: str) -> dict[str, Any]:
 def set_rows(one: Mapping[str, Any], folders: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
     """Return the rows of one set of the spec."""
     if one["path"] is not None:
-        return jsonl_rows(Path(one["path"]))
+        return jsonl_rows(project_path(one["path"]))
     if one["dataset"] not in folders:
         raise StageError(f"set {one['name']}: --datasets has no folder {one['dataset']}")
     return read_rows(folders[one["dataset"]] / f"{one['split']}.parquet")

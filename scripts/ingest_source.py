@@ -16,6 +16,7 @@ from typing import Any
 
 from sftflow.formats import conversation
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
+from sftflow.jobs import project_path
 from sftflow.jsontext import Refused
 from sftflow.manifests import write_manifest
 from sftflow.notes import Notes
@@ -78,7 +79,9 @@ def ingest(
 def main(argv: list[str]) -> None:
     """Run the stage."""
     args = stage_parser(__doc__, "records", "rejected", "manifest").parse_args(argv)
-    spec = args.spec
+    paths = args.spec["path"]
+    paths = [paths] if isinstance(paths, str) else paths
+    spec = {**args.spec, "path": [str(project_path(path)) for path in paths]}
     with keep_for_inspection(args.rejected):
         with open_table(args.rejected, REJECTED) as rejected:
             with open_table(args.records, RECORD) as records:

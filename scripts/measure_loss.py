@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.estimates import ratio_estimate
+from sftflow.jobs import project_path
 from sftflow.losses import Scored, batch_losses, batches, scored_tokens, windows
 from sftflow.manifests import write_json
 from sftflow.records import read_rows
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     limits = [spec.get("max_length"), getattr(model.config, "max_position_embeddings", None)]
     length = min([MAX_LENGTH, *(n for n in limits if n)])
     parts: Texts = {
-        f"text.{name}": text_sequences(Path(path), tokenizer, length)
+        f"text.{name}": text_sequences(project_path(path), tokenizer, length)
         for name, path in spec["texts"].items()
     }
     for folder in args.templated:

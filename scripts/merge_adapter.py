@@ -33,6 +33,8 @@ logger = logging.getLogger("sftflow")
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
 SHARD = "4GB"
+CARD = "README.md"  # for people; what it says of the training changes no model
+NO_PAYLOAD = ("manifest.json", "SHA256SUMS", CARD)
 
 
 def check_base(run: dict[str, Any], base: Path) -> None:
@@ -142,13 +144,14 @@ def main(argv: list[str] | None = None) -> None:
         faults = proof_faults(proof, dtype, spec.get("max_logit_difference"))
         if faults:
             raise StageError(f"{spec['run']}: {'; '.join(faults)}")
-        write_text(built / "README.md", model_card(run, proof, dtype))
+        write_text(built / CARD, model_card(run, proof, dtype))
     write_manifest(
         args.manifest,
         stage="merge_adapter",
         spec=spec,
-        payloads=[p for p in args.model.iterdir() if p.name not in ("manifest.json", "SHA256SUMS")],
-        inputs={"run": args.run / "SHA256SUMS", "base": args.base / "SHA256SUMS"},
+        payloads=[p for p in args.model.iterdir() if p.name not in NO_PAYLOAD],
+        also=[args.model / CARD],
+        inputs={"run": args.run / "manifest.json", "base": args.base / "SHA256SUMS"},
         packages=PACKAGES,
         base=run["base"],
         dataset=run["dataset"],

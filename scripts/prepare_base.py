@@ -20,6 +20,7 @@ from typing import Any
 
 from sftflow.chat_templates import PROBE, ChatTemplate, load_tokenizer, tokenizer_digests
 from sftflow.hub import fetched_model
+from sftflow.jobs import project_path
 from sftflow.manifests import sha256_json, write_manifest
 from sftflow.modelfolders import (
     TOKENIZER_SUMS,
@@ -69,8 +70,7 @@ def template_text(spec: Mapping[str, Any]) -> str | None:
     name = spec["template"]
     if name == "native":
         return None
-    named = spec.get("template_file")
-    path = Path(named or (name if name.endswith(".jinja") else TEMPLATES / f"{name}.jinja"))
+    path = project_path(name) if name.endswith(".jinja") else TEMPLATES / f"{name}.jinja"
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +86,7 @@ def fill(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     if given == ["make"]:
         return {"kind": "make", "pretraining": make_model(spec["make"], folder)}
     if given == ["path"]:
-        source = Path(spec["path"])
+        source = project_path(spec["path"])
         return {"kind": "path", "left_out": copy_model(source, folder, code)}
     with fetched_model(spec["hub"], spec["revision"], code, folder.parent) as source:
         left_out = copy_model(source, folder, code)
@@ -142,7 +142,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec without places: they say where the model was, not what it is."""
-    kept = {key: value for key, value in spec.items() if key not in ("path", "template_file")}
+    kept = {key: value for key, value in spec.items() if key != "path"}
     if spec.get("path"):
         kept["path"] = Path(spec["path"]).name
     if spec["template"].endswith(".jinja"):

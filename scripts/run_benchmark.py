@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow import benchmark, suites
+from sftflow.jobs import project_path
 from sftflow.manifests import replacing, write_json
 from sftflow.serving import Server, served
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -33,7 +34,7 @@ def own_tasks(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the settings of the tasks of the suite's own folder; {} if it has none."""
     if spec["folder"] is None:
         return {}
-    return suites.folder_tasks(Path(spec["folder"]), spec["tasks"])
+    return suites.folder_tasks(project_path(spec["folder"]), spec["tasks"])
 
 
 def load_tasks(
@@ -52,7 +53,7 @@ def load_tasks(
     for name in spec["tasks"]:
         try:
             if own:
-                places = {"folder": Path(spec["folder"]), "dataset": dataset}
+                places = {"folder": project_path(spec["folder"]), "dataset": dataset}
                 tasks.append(lmeval.ConversationTask(config=suites.with_places(own[name], places)))
             else:
                 loaded = manager.load(name)

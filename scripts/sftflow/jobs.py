@@ -7,9 +7,15 @@ import sys
 from pathlib import Path
 
 
-def set_job_environment(home: Path | str) -> None:
-    """Tell jobs where the scripts are, and let `python` be the one that runs the workflow."""
+def project_path(text: str) -> Path:
+    """Return the place of a path that stands in a job's settings as it stands in the config."""
+    return Path(os.environ.get("SFTFLOW_ROOT", "."), text)
+
+
+def set_job_environment(home: Path | str, root: Path | str) -> None:
+    """Tell jobs where the scripts and the project are; `python` is what runs the workflow."""
     os.environ["SFTFLOW_HOME"] = str(home)
+    os.environ["SFTFLOW_ROOT"] = str(root)
     here = str(Path(sys.executable).parent)
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])

@@ -110,6 +110,37 @@ def with_places(settings: Mapping[str, Any], places: Mapping[str, Path | None]) 
     return {**settings, "dataset_kwargs": filled(settings.get("dataset_kwargs") or {})}
 
 
+def used_splits(task: Mapping[str, Any], num_fewshot: int | None) -> set[str]:
+    """Return the splits that a task reads: lm-eval takes examples only if some are asked for."""
+    tested = task.get("test_split") or task.get("validation_split") or task.get("training_split")
+    examples = task.get("num_fewshot") if num_fewshot is None else num_fewshot
+    shown = ("fewshot_split", "training_split", "validation_split") if examples else ()
+    return {split for split in (tested, *map(task.get, shown)) if split}
+
+
+def named_files(
+    tasks: Mapping[str, Mapping[str, Any]], place: str, num_fewshot: int | None
+) -> list[str]:
+    """Return the paths below ``{place}`` that tasks read, with the place as it stands there."""
+
+    def texts(value: Any) -> Iterable[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from texts(item)
+
+    named: list[str] = []
+    for task in tasks.values():
+        asked = dict(task.get("dataset_kwargs") or {})
+        files = asked.get("data_files")
+        if isinstance(files, dict):
+            splits = used_splits(task, num_fewshot)
+            asked["data_files"] = {k: v for k, v in files.items() if not splits or k in splits}
+        named += texts(asked)
+    return sorted({text for text in named if text.startswith("{" + place + "}/")})
+
+
 def check_metrics(tasks: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:
     """Raise StageError for a metric that is not among the known ones.
 

@@ -1,0 +1,59 @@
+"""What sources and datasets read and rest on: input and params functions. No rules here."""
+
+
+def source_paths(wildcards):
+    """Return the raw files of a source as the config names them, as a list."""
+    path = CONFIG["sources"][wildcards.source]["path"]
+    return path if isinstance(path, list) else [path]
+
+
+def source_files(wildcards):
+    """Return the files and folders of a source, globs expanded; their time stamps say nothing."""
+    import glob
+
+    paths = [project_path(path) for path in source_paths(wildcards)]
+    return [
+        p for path in paths for p in sorted(glob.glob(path, recursive=True)) or [path]
+    ]
+
+
+def source_digest(wildcards):
+    """Return what the raw files hold: their names and time stamps are not asked."""
+    return sha256_json(
+        [content_digest(project_path(p)) for p in source_paths(wildcards)]
+    )
+
+
+def source_spec(wildcards):
+    """Return the settings of one source."""
+    entry = CONFIG["sources"][wildcards.source]
+    settings = {k: v for k, v in entry.items() if k not in ("description", "path")}
+    return spec_text(source=wildcards.source, path=source_paths(wildcards), **settings)
+
+
+def source_outputs(name):
+    """Return an input function: the file ``name`` of each source of a dataset."""
+
+    def paths(wildcards):
+        sources = CONFIG["datasets"][wildcards.dataset]["sources"]
+        return [f"results/sources/{source}/{name}" for source in sources]
+
+    return paths
+
+
+def source_folders(wildcards):
+    """Return the folders of a dataset's sources."""
+    return [os.path.dirname(p) for p in source_outputs("records.parquet")(wildcards)]
+
+
+def clean_spec(wildcards):
+    """Return what the cleaning of one dataset rests on."""
+    entry = CONFIG["datasets"][wildcards.dataset]
+    keys = ("sources", "clean", "max_rejected_fraction")
+    return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys})
+
+
+def split_spec(wildcards):
+    """Return what the split of one dataset rests on."""
+    entry = CONFIG["datasets"][wildcards.dataset]
+    return spec_text(dataset=wildcards.dataset, split=entry["split"])

@@ -1,0 +1,65 @@
+"""What scores, losses and the summary read and rest on: input and params functions. No rules here."""
+
+
+def score_spec(wildcards):
+    """Return the metrics of each prompt set of a model; null lets the references decide."""
+    sets = {
+        name: {"metrics": CONFIG["datasets"][name]["metrics"]}
+        for name in plan.model_datasets(CONFIG, wildcards.model)
+    }
+    if CONFIG["generation"]["prompts"] is not None:
+        sets["prompts"] = {"metrics": None}
+    return spec_text(model=wildcards.model, sets=sets)
+
+
+def loss_spec(wildcards):
+    """Return the texts on which a model's loss is measured."""
+    return spec_text(model=wildcards.model, texts=CONFIG["texts"])
+
+
+def texts_digest(wildcards):
+    """Return what those texts say."""
+    return sha256_json(
+        {name: content_digest(project_path(p)) for name, p in CONFIG["texts"].items()}
+    )
+
+
+def loss_rows(wildcards):
+    """Return the tokens of the validation rows on which a model's loss is measured."""
+    keys = plan.model_keys(CONFIG, wildcards.model)
+    return [f"results/templated/{key}/validation.parquet" for key in keys]
+
+
+def all_measurements(wildcards):
+    """Return every file of results/eval that the config asks for."""
+    wanted = []
+    for model in MODELS:
+        folder = f"results/eval/{model}"
+        suites = [f"benchmark/{suite}" for suite in plan.model_suites(CONFIG, model)]
+        wanted += [f"{folder}/{n}.json" for n in ("latency", "scores", "loss", *suites)]
+    return wanted
+
+
+def all_runs(wildcards):
+    """Return the manifests of every training."""
+    return [f"results/runs/{run}/manifest.json" for run in RUNS]
+
+
+def models_spec():
+    """Return what each model is and what was asked of it."""
+    entries = []
+    for model in MODELS:
+        run = CONFIG["runs"].get(model)
+        entries.append(
+            {
+                "name": model,
+                "kind": "tuned" if run else "base",
+                "base": run["base"] if run else None,
+                "run": model if run else None,
+                "dataset": run["dataset"] if run else None,
+                "suites": plan.model_suites(CONFIG, model),
+                "datasets": plan.model_datasets(CONFIG, model),
+                "templated": plan.model_keys(CONFIG, model),
+            }
+        )
+    return entries

@@ -1,0 +1,121 @@
+"""What what is asked of a server read and rest on: input and params functions. No rules here."""
+
+MEMORY = (
+    "gpu_memory_utilization",
+    "cpu_kvcache_gib",
+)  # room for requests: changes no answer
+
+
+def latency_spec(wildcards):
+    """Return the grid, and the server's settings, on which the figures rest."""
+    return spec_text(model=wildcards.model, serve=serve_settings(), **CONFIG["latency"])
+
+
+def suite_spec(wildcards):
+    """Return what one suite asks of one model."""
+    entry = {
+        k: v for k, v in CONFIG["suites"][wildcards.suite].items() if k != "description"
+    }
+    return spec_text(
+        model=wildcards.model,
+        suite=wildcards.suite,
+        serve=serve_settings(*MEMORY),
+        **entry,
+    )
+
+
+@cache
+def suite_settings(suite):
+    """Return what the task files of a suite's own folder say, {} if it has none."""
+    entry = CONFIG["suites"][suite]
+    if entry["folder"] is None:
+        return {}
+    try:
+        return folder_tasks(Path(project_path(entry["folder"])), entry["tasks"])
+    except StageError as error:
+        sys.exit(f"config error: suites.{suite}: {error}")
+
+
+def suite_files(suite, place):
+    """Return the files below {place} that a suite's tasks read, as their files name them."""
+    return named_files(
+        suite_settings(suite), place, CONFIG["suites"][suite]["num_fewshot"]
+    )
+
+
+def suite_tasks(wildcards):
+    """Return what a suite's tasks are, without comments and layout, with the data they bring."""
+    settings = suite_settings(wildcards.suite)
+    folder = CONFIG["suites"][wildcards.suite]["folder"]
+    brought = [
+        content_digest(project_path(text.replace("{folder}", folder)))
+        for text in suite_files(wildcards.suite, "folder")
+    ]
+    return sha256_json([settings, brought]) if settings else None
+
+
+def suite_rows(wildcards):
+    """Return the files of a dataset that a suite's tasks read."""
+    dataset = CONFIG["suites"][wildcards.suite]["dataset"]
+    if dataset is None:
+        return []
+    return [
+        text.replace("{dataset}", f"results/datasets/{dataset}")
+        for text in suite_files(wildcards.suite, "dataset")
+    ]
+
+
+def suite_dataset_option(wildcards):
+    """Return the option that names that dataset's folder."""
+    dataset = CONFIG["suites"][wildcards.suite]["dataset"]
+    return "" if dataset is None else f"--dataset results/datasets/{dataset}"
+
+
+def answered_sets(wildcards):
+    """Return the prompt sets that a model answers."""
+    asked = CONFIG["generation"]
+    sets = [
+        {
+            "name": name,
+            "dataset": name,
+            "split": "test",
+            "path": None,
+            "limit": asked["test_rows"],
+        }
+        for name in plan.model_datasets(CONFIG, wildcards.model)
+    ]
+    if asked["prompts"] is not None:
+        sets.append(
+            {
+                "name": "prompts",
+                "dataset": None,
+                "split": None,
+                "path": asked["prompts"],
+                "limit": None,
+            }
+        )
+    return sets
+
+
+def generate_spec(wildcards):
+    """Return what a model is asked, and how."""
+    asked = CONFIG["generation"]
+    return spec_text(
+        model=wildcards.model,
+        sets=answered_sets(wildcards),
+        serve=serve_settings(*MEMORY),
+        max_new_tokens=asked["max_new_tokens"],
+        concurrency=asked["concurrency"],
+    )
+
+
+def prompts_digest(wildcards):
+    """Return the content of the fixed prompt set."""
+    path = CONFIG["generation"]["prompts"]
+    return None if path is None else content_digest(project_path(path))
+
+
+def answered_rows(wildcards):
+    """Return the test rows that a model answers."""
+    names = plan.model_datasets(CONFIG, wildcards.model)
+    return [f"results/datasets/{name}/test.parquet" for name in names]

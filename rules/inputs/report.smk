@@ -1,0 +1,45 @@
+"""What the page read and rest on: input and params functions. No rules here."""
+
+
+def all_manifests(wildcards):
+    """Return the manifests whose counts the page shows."""
+    sources = {s for d in CONFIG["datasets"].values() for s in d["sources"]}
+    wanted = [f"sources/{source}" for source in sources]
+    for dataset in CONFIG["datasets"]:
+        wanted += [f"datasets/{dataset}/cleaned", f"datasets/{dataset}"]
+    wanted += [f"templated/{key}" for key in TEMPLATED]
+    wanted += [f"models/{model}" for model in MODELS]
+    return sorted(f"results/{folder}/manifest.json" for folder in wanted)
+
+
+def all_answers(wildcards):
+    """Return the answers that the page shows side by side."""
+    return [f"results/eval/{model}/generations.jsonl" for model in MODELS]
+
+
+def report_spec():
+    """Return what was asked for, as the page tells it."""
+    used = {
+        "sources": {
+            s for entry in CONFIG["datasets"].values() for s in entry["sources"]
+        },
+        "datasets": set(CONFIG["datasets"]),
+        "runs": set(RUNS),
+        "suites": {s for model in MODELS for s in plan.model_suites(CONFIG, model)},
+    }
+    kept = {
+        part: {
+            name: {k: v for k, v in CONFIG[part][name].items() if k != "description"}
+            for name in CONFIG[part]
+            if name in used[part]
+        }
+        for part in used
+    }
+    kept["sources"] = {name: {"path": s["path"]} for name, s in kept["sources"].items()}
+    return spec_text(
+        title=CONFIG["title"],
+        latency=CONFIG["latency"],
+        models=models_spec(),
+        templated=TEMPLATED,
+        **kept,
+    )

@@ -1,0 +1,45 @@
+"""What bases and templated data read and rest on: input and params functions. No rules here."""
+
+
+def template_file(base):
+    """Return the place of a base's chat template, None for the model's own."""
+    name = CONFIG["bases"][base]["template"]
+    if name == "native":
+        return None
+    if name.endswith(".jinja"):
+        return project_path(name)
+    return os.path.join(workflow.basedir, "config", "templates", f"{name}.jinja")
+
+
+def base_spec(wildcards):
+    """Return what one start model is made of."""
+    entry = CONFIG["bases"][wildcards.base]
+    return spec_text(
+        base=wildcards.base, **{k: v for k, v in entry.items() if k != "description"}
+    )
+
+
+def base_digest(wildcards):
+    """Return the content of what a base is read from: its folder and its chat template."""
+    entry, template = CONFIG["bases"][wildcards.base], template_file(wildcards.base)
+    folder = entry["path"]
+    return [
+        content_digest(project_path(folder)) if folder is not None else None,
+        content_digest(template) if template is not None else None,
+    ]
+
+
+def templated_rows(wildcards):
+    """Return the rows that are templated."""
+    folder = f"results/datasets/{TEMPLATED[wildcards.key]['dataset']}"
+    return [f"{folder}/train.parquet", f"{folder}/validation.parquet"]
+
+
+def templated_tokenizer(wildcards):
+    """Return what vouches for the tokenizer and the chat template that are used."""
+    return f"results/models/{TEMPLATED[wildcards.key]['base']}/TOKENIZER.SHA256SUMS"
+
+
+def templated_spec(wildcards):
+    """Return what decides the tokens."""
+    return spec_text(**TEMPLATED[wildcards.key])

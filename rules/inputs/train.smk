@@ -1,0 +1,42 @@
+"""What trainings and merges read and rest on: input and params functions. No rules here."""
+
+
+def templated_folder(wildcards):
+    """Return the folder of a run's tokens."""
+    return f"results/templated/{plan.templated_key(CONFIG, wildcards.run)}"
+
+
+def templated_tokens(wildcards):
+    """Return a run's tokens."""
+    folder = templated_folder(wildcards)
+    return [f"{folder}/train.parquet", f"{folder}/validation.parquet"]
+
+
+def start_folder(wildcards):
+    """Return the folder of the model that a run starts from."""
+    return f"results/models/{CONFIG['runs'][wildcards.run]['base']}"
+
+
+def start_model(wildcards):
+    """Return what vouches for all files of that model."""
+    return f"{start_folder(wildcards)}/SHA256SUMS"
+
+
+def train_spec(wildcards):
+    """Return the hyperparameters of a run, without what its method does not use."""
+    run = CONFIG["runs"][wildcards.run]
+    keys = ["method", "training", "launch"] + (
+        ["lora"] if run["method"] != "full" else []
+    )
+    return spec_text(run=wildcards.run, **{k: run[k] for k in keys})
+
+
+def merge_spec(wildcards):
+    """Return what the merge of a run rests on."""
+    run = CONFIG["runs"][wildcards.run]
+    return spec_text(run=wildcards.run, method=run["method"], dtype=run["merge_dtype"])
+
+
+def run_processes(wildcards):
+    """Return the GPUs of a training job, one per process."""
+    return CONFIG["runs"][wildcards.run]["launch"]["num_processes"]

@@ -1,0 +1,301 @@
+"""How Snakemake decides here what runs: by content, and once more when a job's inputs are there.
+
+Stock Snakemake (9.27) decides before the first job runs, from time stamps and from "its input
+is going to be made again"; with checkpoints it decides again in the middle, but about some
+jobs only. Here a job is stale if its record (provenance.py) says so. Jobs below a stale one are
+planned too, and are looked at again the moment that all their inputs are there: those whose
+inputs came out as they were are counted as done without having run. So the chain stops at the
+first stage whose result is unchanged, in the same invocation, also inside the group of a
+service: of the jobs that wait for a server only the stale ones run, and without any the
+server is not started.
+
+``install`` replaces two methods of Snakemake's DAG, in the process that plans; jobs on a
+cluster are started by name and need no plan. The lock pins the Snakemake that this was made for.
+"""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import snakemake
+from snakemake.dag import DAG
+from snakemake.io import is_flagged
+from snakemake.logging import logger
+
+from sftflow.digests import Digests
+from sftflow.manifests import read_manifest, sha256_json, write_json
+from sftflow.provenance import Basis, Verdict, judge, read_record, write_record
+from sftflow.reasons import keep_snapshots, sentence, told
+
+MADE_FOR = "9.27."
+
+
+def is_service(job: Any) -> bool:
+    """Return whether a job lives only for those that wait for its output."""
+    return any(is_flagged(path, "service") for path in job.output)
+
+
+def wildcards_of(job: Any) -> dict[str, str]:
+    """Return a job's wildcards as plain text."""
+    return {str(k): str(v) for k, v in job.wildcards_dict.items()}
+
+
+class Judgement:
+    """Says of Snakemake's jobs which are stale, and writes down what finished ones were."""
+
+    def __init__(self, digests: Digests) -> None:
+        """Judge by these digests."""
+        self.digests = digests
+        self.verdicts: dict[Any, Verdict] = {}
+        self.looked_at: set = set()
+
+    def basis(self, job: Any) -> Basis:
+        """Return what the result of a job rests on now.
+
+        Files from outside results/ are told by a param with their digest: their names depend
+        on where the work folder lies.
+        """
+        params = json.loads(json.dumps(dict(job.params.items()), default=str))
+        inputs = {
+            str(path): self.content(str(path))
+            for path in job.input
+            if str(path).startswith("results/") and not is_flagged(path, "service")
+        }
+        return Basis(" ".join(job.rule.shellcmd.split()), params, inputs)
+
+    def content(self, path: str) -> str | None:
+        """Return the digest of an input as far as a later stage reads it.
+
+        What a manifest says of that stage's own inputs is for people: a raw file that came out
+        as the same records makes no page stale.
+        """
+        if not path.endswith("/manifest.json"):
+            return self.digests.content(path)
+        try:
+            said = read_manifest(path)
+        except ValueError:
+            return self.digests.content(path)
+        return sha256_json({key: value for key, value in said.items() if key != "inputs"})
+
+    def verdict(self, job: Any, undecided: Iterable[str] = ()) -> Verdict:
+        """Return why a job is stale; empty if it is not."""
+        record = read_record(job.rule.name, wildcards_of(job))
+        found = judge(record, self.basis(job), map(str, job.output), self.digests, undecided)
+        self.verdicts[job] = found
+        return found
+
+    def record(self, job: Any) -> None:
+        """Write down what a job that has just run was made from."""
+        outputs = [str(path) for path in job.output]
+        basis = self.basis(job)
+        keep_snapshots(basis.params.get("code", ""))
+        write_record(job.rule.name, wildcards_of(job), basis, outputs, self.digests)
+
+
+def _forced(dag: Any, job: Any) -> bool:
+    by_rule = job.rule in dag.forcerules and job not in dag.omitforce
+    return by_rule or not dag.forcefiles.isdisjoint(job.output)
+
+
+def plan(dag: Any, judgement: Judgement) -> set:
+    """Return the jobs that run, or may run; give each its reason."""
+    needed: set = set()
+    jobs = [job for level in dag.toposorted() for job in level if not dag.finished(job)]
+    for job in jobs:
+        reason = dag.reason(job)
+        reason.clear()
+        if is_service(job):
+            continue
+        above = {d: f for d, f in dag.dependencies[job].items() if d in needed}
+        for files in above.values():
+            reason.updated_input_run.update(files)
+        if not job.is_norun:
+            reason.forced = _forced(dag, job)
+            explain(reason, judgement.verdict(job, {str(f) for fs in above.values() for f in fs}))
+        if reason:
+            needed.add(job)
+    for job in jobs:
+        if is_service(job) and any(waiting in needed for waiting in dag.depending[job]):
+            dag.reason(job).service = True
+            needed.add(job)
+    return needed
+
+
+def put_in_place(dag: Any, needed: set) -> None:
+    """Let these be the jobs that the DAG runs."""
+    dag._needrun.clear()
+    dag._needrun.update(needed)
+    dag._checkpoint_jobs.clear()
+    dag._ready_jobs.clear()
+    dag._n_until_ready.clear()
+    for job in needed:
+        dag._n_until_ready[job] = sum(above in needed for above in dag.dependencies[job])
+    dag._len = len(dag._finished | needed)
+
+
+class Sentence:
+    """A reason in words, where Snakemake expects the change of params."""
+
+    def __init__(self, text: str) -> None:
+        """Say ``text``."""
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the words."""
+        return self.text
+
+
+def explain(reason: Any, verdict: Verdict) -> None:
+    """Tell Snakemake's reason what the verdict says."""
+    reason.missing_output.update(verdict.missing)
+    if verdict.damaged or verdict.unknown or verdict.changed:
+        reason.params_changed = Sentence(sentence(verdict))
+
+
+def install(workflow: Any) -> Digests:
+    """Let this process decide by content, unless it is a job's own; return the digests it uses.
+
+    Raises RuntimeError for a Snakemake that this was not made for.
+    """
+    digests = Digests("results/.cache/digests.json")
+    if not workflow.is_main_process:
+        return digests
+    if not snakemake.__version__.startswith(MADE_FOR):
+        raise RuntimeError(
+            f"sftflow was made for Snakemake {MADE_FOR}x, this is {snakemake.__version__}; "
+            "run `make setup`"
+        )
+    judgement = Judgement(digests)
+    atexit.register(digests.save)
+    finish = DAG.finish
+
+    async def update_needrun(dag: Any, create_inventory: bool = False) -> None:  # noqa: ARG001
+        put_in_place(dag, plan(dag, judgement))
+        if path := os.environ.get("SFTFLOW_PLAN"):
+            write_json(path, explained(dag, judgement))
+
+    async def finish_and_look(dag: Any, job: Any, **options: Any) -> None:
+        if not workflow.dryrun:
+            for one in jobs_of(job):
+                if not one.is_norun and not is_service(one):
+                    judgement.record(one)
+        await finish(dag, job, **options)
+        if not workflow.dryrun:
+            await spare(dag, judgement, finish)
+
+    DAG.update_needrun = update_needrun
+    DAG.finish = finish_and_look
+    return digests
+
+
+def jobs_of(job: Any) -> list:
+    """Return the jobs of a group, or the one job."""
+    return list(job) if job.is_group() else [job]
+
+
+def still_needed(dag: Any, job: Any, judgement: Judgement) -> bool:
+    """Return whether a job whose inputs are all there must run."""
+    if job.is_norun or _forced(dag, job):
+        return True
+    job.reset_params_and_resources()  # what was asked of the files before they were made again
+    return bool(judgement.verdict(job))
+
+
+async def spare(dag: Any, judgement: Judgement, finish: Any) -> None:
+    """Count as done what is ready but would make again what is there."""
+    while fresh := [item for item in dag._ready_jobs if item not in judgement.looked_at]:
+        for item in fresh:
+            idle = idle_jobs(dag, item, judgement)
+            rest = [job for job in jobs_of(item) if job not in idle]
+            dag._ready_jobs.discard(item)
+            if rest:
+                kept = regrouped(dag, item, rest) if idle else item
+                judgement.looked_at.add(kept)
+                dag._ready_jobs.add(kept)
+            for job in idle:
+                await done_without_running(dag, job, finish)
+
+
+def idle_jobs(dag: Any, item: Any, judgement: Judgement) -> list:
+    """Return the members of a job or group that need not run; a service idles with all others."""
+    jobs = jobs_of(item)
+    busy = {j for j in jobs if not is_service(j) and still_needed(dag, j, judgement)}
+    for service in filter(is_service, jobs):
+        if any(waiting in busy for waiting in dag.depending[service]):
+            busy.add(service)
+    return sorted((job for job in jobs if job not in busy), key=is_service)
+
+
+def regrouped(dag: Any, group: Any, jobs: Iterable) -> Any:
+    """Return the group of these jobs, in the place of a group that had more of them.
+
+    Made anew: what the DAG's factory remembers under these jobs may have been merged with others.
+    """
+    smaller = type(group)(group.groupid, frozenset(jobs), dag.workflow.global_resources)
+    smaller.finalize()
+    for job in jobs:
+        dag._group[job] = smaller
+    return smaller
+
+
+async def done_without_running(dag: Any, job: Any, finish: Any) -> None:
+    """Take a job out of the plan as if it had run."""
+    if not is_service(job):
+        logger.info(f"Kept {describe(job)}: its inputs came out as they were.")
+    dag._group.pop(job, None)
+    dag._running.add(job)
+    dag._len -= 1
+    await finish(dag, job)
+
+
+def describe(job: Any) -> str:
+    """Return a job's name as its reader knows it."""
+    return " ".join([job.rule.name, *wildcards_of(job).values()])
+
+
+def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:
+    """Return the plan with its reasons, in an order in which the jobs can run (for why.py).
+
+    A job is sure to run if it has a reason of its own; a server, if one that asks it is.
+    """
+    jobs: list[dict[str, Any]] = []
+    for level in dag.toposorted():
+        for job in sorted(level, key=describe):
+            if not dag.needrun(job) or job.is_norun or is_service(job):
+                continue
+            verdict, forced = judgement.verdicts[job], dag.reason(job).forced
+            said = [*(f"{path} is missing" for path in verdict.missing), *told(verdict)]
+            above = sorted({describe(d) for d in dag.dependencies[job] if dag.needrun(d)})
+            jobs.append(
+                {
+                    "name": describe(job),
+                    "rule": job.rule.name,
+                    "wildcards": wildcards_of(job),
+                    "sure": bool(verdict) or forced,
+                    "reasons": said or (["forced"] if forced else [f"after {', '.join(above)}"]),
+                    "changed": [change.name for change in verdict.changed],
+                    "spec": job.params.get("spec"),
+                    "seconds": last_seconds(job),
+                    "server": next(
+                        (describe(d) for d in dag.dependencies[job] if is_service(d)), None
+                    ),
+                }
+            )
+    return {"directory": str(Path.cwd()), "root": os.environ["SFTFLOW_ROOT"], "jobs": jobs}
+
+
+def last_seconds(job: Any) -> float | None:
+    """Return how long a job took last, or its rule's jobs on average; None if none has run."""
+    own = Path(str(job.benchmark))
+    paths = [own] if own.exists() else sorted(own.parent.glob("*.tsv"))
+    found = []
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            found += [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
+    return sum(found) / len(found) if found else None

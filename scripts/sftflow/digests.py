@@ -1,0 +1,85 @@
+"""SHA-256 of files, remembered by size and time of change, so that a look at everything is cheap.
+
+A file is read again when its size or time of change differs from what is remembered, so a
+touched file or a fresh copy costs one reading and a file in its old state costs one stat(2).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from sftflow.manifests import sha256_file, sha256_json, write_text
+
+# A file that changed this short a time before it was read may change again within the
+# granularity of its time stamp: its digest is not remembered (the "racy git" problem).
+RACY_NS = 100_000_000
+
+
+class Digests:
+    """Digests of files by path; ``save`` keeps them for the next process."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Remember what the JSON file ``path`` holds; start empty if it is not one of ours."""
+        self._path = Path(path)
+        self._known: dict[str, list] = {}
+        self._changed = False
+        try:
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = {p: [int(s), int(t), str(d)] for p, (s, t, d) in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            pass
+
+    def file(self, path: Path | str) -> str | None:
+        """Return the hex digest of a file; None if there is none or it can't be read."""
+        path = str(path)
+        try:
+            stat = Path(path).stat()
+            known = self._known.get(path)
+            if known and known[0] == stat.st_size and known[1] == stat.st_mtime_ns:
+                return known[2]
+            now_ns = time.time_ns()
+            digest = sha256_file(path)
+        except OSError:
+            return None
+        self._remember(path, stat, digest, now_ns)
+        return digest
+
+    def vouch(self, path: Path | str, digest: str) -> None:
+        """Remember a digest that whoever wrote the file has just computed."""
+        self._remember(str(path), Path(path).stat(), digest, time.time_ns())
+
+    def content(self, path: Path | str) -> str | None:
+        """Return a digest of a file, or of a folder's files (names and bytes); None if missing."""
+        if not Path(path).is_dir():
+            return self.file(path)
+        return sha256_json([[name, self.file(Path(path, name))] for name in files_under(path)])
+
+    def _remember(self, path: str, stat: os.stat_result, digest: str, now_ns: int) -> None:
+        if now_ns - stat.st_mtime_ns > RACY_NS:
+            self._known[path] = [stat.st_size, stat.st_mtime_ns, digest]
+            self._changed = True
+
+    def save(self) -> None:
+        """Keep what is remembered of files that are still there; say nothing if it can't be."""
+        if not self._changed or not self._path.parent.parent.is_dir():
+            return
+        known = {path: entry for path, entry in self._known.items() if Path(path).exists()}
+        try:
+            write_text(self._path, json.dumps(known, separators=(",", ":")))
+        except OSError:  # a memory only: without it, files are read again
+            return
+        self._changed = False
+
+
+def files_under(folder: Path | str) -> list[str]:
+    """Return the names of all files below a folder, relative to it, sorted; not hidden ones."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            os.path.relpath(Path(place, name), folder) for name in files if not name.startswith(".")
+        ]
+    return sorted(found)

@@ -1,0 +1,149 @@
+"""List and remove results that no config refers to: `python scripts/tidy.py --configfile F ...`.
+
+Name every config whose results are to stay. Kept is all that they rest on: a run's start models
+(also runs that other runs start from), its tokens, its dataset and that one's sources.
+Only folders that this workflow makes are looked at; nothing goes without a yes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.prompt import Confirm
+
+from sftflow import plan
+from sftflow.config import load_config
+from sftflow.configfile import ConfigFault
+from sftflow.digests import files_under
+from sftflow.workfolder import hold_folder
+
+HOME = Path(__file__).parents[1]
+# folder below results/ -> the wildcard that its entries are named by
+PLACES = {
+    "sources": "source",
+    "datasets": "dataset",
+    "templated": "key",
+    "runs": "run",
+    "models": "model",
+    "eval": "model",
+}
+
+
+def names_in_use(config: Mapping) -> dict[str, set[str]]:
+    """Return folder below results/ -> names of its entries that a config refers to."""
+    models = set(plan.models(config)) | set(config["bases"])
+    return {
+        "sources": set(config["sources"]),
+        "datasets": set(config["datasets"]),
+        "templated": set(plan.templated_specs(config)),
+        "runs": set(config["runs"]),
+        "models": models,
+        "eval": models,
+    }
+
+
+def suites_in_use(config: Mapping) -> set[str]:
+    """Return the benchmark files below results/ that a config refers to."""
+    return {
+        f"eval/{model}/benchmark/{suite}{end}"
+        for model in plan.models(config)
+        for suite in plan.model_suites(config, model)
+        for end in (".json", ".samples.jsonl")
+    }
+
+
+def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
+    """Return folders and files below ``results`` that no config refers to, sorted."""
+    configs = list(configs)
+    found = []
+    for place in PLACES:
+        kept = set().union(*(names_in_use(config)[place] for config in configs))
+        folder = results / place
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if entry.is_dir() and entry.name not in kept and not entry.name.startswith("."):
+                found.append(entry)
+    files = set().union(*(suites_in_use(config) for config in configs))
+    for path in sorted(results.glob("eval/*/benchmark/*")):
+        gone = any(path.is_relative_to(folder) for folder in found)
+        if not gone and path.relative_to(results).as_posix() not in files:
+            found.append(path)
+    return found
+
+
+def traces(results: Path, entries: Iterable[Path]) -> list[Path]:
+    """Return the records, logs and durations of jobs whose results are to go."""
+    gone = {(PLACES[e.parent.name], e.name) for e in entries if e.parent.name in PLACES}
+    found = []
+    for record in sorted((results / ".provenance").glob("*/*.json")):
+        wildcards = dict(pair.split("=", 1) for pair in record.stem.split(",") if "=" in pair)
+        name = ".".join(wildcards.values())
+        kinds = set(wildcards.items()) | {
+            ("model", value) for key, value in wildcards.items() if key in ("run", "base")
+        }
+        if kinds & gone:
+            rule = record.parent.name
+            found += [record, results / "logs" / rule / f"{name}.log"]
+            found.append(results / "benchmarks" / rule / f"{name}.tsv")
+    return [path for path in found if path.exists()]
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file or of all files of a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum((path / name).stat().st_size for name in files_under(path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; a link goes, not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Show what would go, ask, remove."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = [HOME / "config" / "config.yaml"]
+    parser.add_argument("--configfile", type=Path, nargs="+", help="(default: config/config.yaml)")
+    parser.add_argument("--directory", type=Path, default=Path(), help="holds results/")
+    parser.add_argument("--yes", action="store_true", help="remove without asking")
+    args = parser.parse_args(argv)
+    try:
+        configs = [load_config([path], {}) for path in args.configfile or default]
+    except ConfigFault as error:
+        sys.exit("\n".join(f"config error: {fault}" for fault in error.faults))
+    os.chdir(args.directory)
+    results = Path("results")
+    if not results.is_dir():
+        sys.exit(f"there is no results/ in {Path.cwd()}; name its folder with --directory")
+    console = Console(highlight=False, soft_wrap=True)
+    entries = unused(results, configs)
+    if not entries:
+        console.print("Every result is referred to.")
+        return
+    for path in entries:
+        console.print(f"{decimal(size_of(path)):>12}  {path}", markup=False)
+    total = decimal(sum(map(size_of, entries)))
+    if not args.yes and not Confirm.ask(f"Remove these ({total})?", default=False):
+        console.print("Nothing was removed.")
+        return
+    if holder := hold_folder("results/.lock"):
+        sys.exit(f"a run ({holder}) is at work in {Path.cwd()}; nothing was removed")
+    for path in [*traces(results, entries), *entries]:
+        remove(path)
+    console.print(f"Removed {len(entries)} entries, {total}.")
+
+
+if __name__ == "__main__":
+    main()

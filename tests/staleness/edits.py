@@ -1,0 +1,384 @@
+"""The table: an edit -> the exact set of jobs that must run after it, and no others.
+
+The edits are made one after the other on one project (project.py), so each starts from a
+finished run of the one before. ``expected`` are jobs as "rule wildcards"; a name from GROUPS
+stands for several. What is expected follows from what each stage reads, and from whether its
+bytes come out differently; no number here was copied from a run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from staleness.project import Project, prompt
+
+KEY = "*"  # the templated key; there is one at a time
+RUN, BASE = "s.r-2", "t"
+
+
+def measured(model: str) -> set[str]:
+    """Return the jobs that measure one model and score what it said."""
+    return {
+        f"measure_latency {model}",
+        f"run_benchmark {model} q",
+        f"generate_answers {model}",
+        f"score_answers {model}",
+        f"measure_loss {model}",
+    }
+
+
+TOLD = {"summarize_results", "build_report"}
+PAGES = {"report_dataset d", "build_report"}
+# A model that changed a little may answer as before: then its scores stand.
+ANSWERS = {f"score_answers {BASE}", f"score_answers {RUN}"}
+TRAINED = {f"train_adapter {RUN}", f"merge_adapter {RUN}"}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change by a user, and what must run after it."""
+
+    name: str
+    make: Callable[[Project], object]
+    expected: set[str] = field(default_factory=set)
+    may: set[str] = field(default_factory=set)  # depends on what a model happens to answer
+    environment: Callable[[Project], dict[str, str]] = lambda _: {}
+
+
+def _set(*keys: str | int, to: object) -> Callable[[Project], None]:
+    """Return an edit of the config."""
+
+    def make(project: Project) -> None:
+        place = project.config
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+        project.write_config()
+
+    return make
+
+
+def _drop(*keys: str) -> Callable[[Project], None]:
+    """Return an edit that takes a key out of the config."""
+
+    def make(project: Project) -> None:
+        place = project.config
+        for key in keys[:-1]:
+            place = place[key]
+        del place[keys[-1]]
+        project.write_config()
+
+    return make
+
+
+def _append(name: str, text: str) -> Callable[[Project], None]:
+    return lambda project: project.append(name, text)
+
+
+def _replace(name: str, old: str, new: str) -> Callable[[Project], None]:
+    return lambda project: project.replace(name, old, new)
+
+
+def _delete(name: str) -> Callable[[Project], None]:
+    return lambda project: project.delete(name)
+
+
+def _damage(name: str) -> Callable[[Project], None]:
+    return lambda project: project.damage(name)
+
+
+def _reorder_keys(project: Project) -> None:
+    def turned(value):
+        if isinstance(value, dict):
+            return {k: turned(v) for k, v in reversed(value.items())}
+        return value
+
+    runs = project.config["runs"]
+    project.config = {k: turned(v) for k, v in reversed(project.config.items())}
+    project.config["runs"] = runs
+    project.write_config()
+
+
+def _touch_everything(project: Project) -> None:
+    later = time.time() + 60
+    for path in project.folder.rglob("*"):
+        if ".snakemake" not in path.parts:
+            os.utime(path, (later, later))
+
+
+def _move_deeper(project: Project) -> None:
+    """Copy repository and results to a deeper folder, with new time stamps; go on there."""
+    there = project.folder / "a fresh/copy"
+    parts = [p for p in project.folder.iterdir() if p.name not in (".snakemake", "a fresh")]
+    there.mkdir(parents=True)
+    for part in parts:
+        if part.is_dir():
+            shutil.copytree(part, there / part.name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(part, there / part.name)
+    project.folder = there
+
+
+def _other_package(project: Project) -> dict[str, str]:
+    """Return an environment in which another version of sacrebleu is installed."""
+    about = project.folder / "other/sacrebleu-99.0.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sacrebleu\nVersion: 99.0\n")
+    return {"PYTHONPATH": str(about.parent)}
+
+
+def _first_row(project: Project) -> str:
+    return project.path("raw/a.jsonl").read_text().splitlines(keepends=True)[0]
+
+
+def _swap_rows(project: Project) -> None:
+    path = project.path("raw/b.csv")
+    lines = path.read_text().splitlines(keepends=True)
+    lines[1], lines[2] = lines[2], lines[1]
+    path.write_text("".join(lines))
+
+
+def _rename_local(project: Project) -> None:
+    path = project.path("scripts/sftflow/splitting.py")
+    text = path.read_text()
+    import ast
+
+    # a variable of the first function that binds one, renamed by its place in the tree
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, ast.FunctionDef):
+            names = [
+                n
+                for n in ast.walk(function)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            ]
+            if names:
+                name = names[0].id
+                places = sorted(
+                    {
+                        (n.lineno, n.col_offset)
+                        for n in ast.walk(function)
+                        if isinstance(n, ast.Name) and n.id == name
+                    },
+                    reverse=True,
+                )
+                lines = text.splitlines(keepends=True)
+                for line, column in places:
+                    row = lines[line - 1]
+                    after = row[column + len(name) :]
+                    lines[line - 1] = row[:column] + "renamed_local" + after
+                path.write_text("".join(lines))
+                return
+    raise AssertionError("no function with a local variable")
+
+
+def _interrupted(project: Project) -> None:
+    """Delete two results; begin to make them; end Snakemake once the first is there again."""
+    project.delete("results/sources/a/records.parquet")
+    project.delete("results/report.html")
+    done = project.snakemake("--cores", "1", "--until", "ingest_source")
+    assert done.returncode == 0, done.stderr
+    assert Path(project.path("results/sources/a/records.parquet")).exists()
+    assert not (project.folder / "results/report.html").exists()
+
+
+def _renamed_source_file(project: Project) -> None:
+    project.path("raw/b.csv").rename(project.path("raw") / "c.csv")
+    project.config["sources"]["b"]["path"] = "raw/c.csv"
+    project.write_config()
+
+
+STEPS = ("datasets", "d", "clean")
+
+NOTHING = [
+    Edit("nothing", lambda _: None),
+    Edit("comment in the config", _append("config/config.yaml", "\n# why\n")),
+    Edit("keys reordered", _reorder_keys),
+    Edit("a default written out", _set("datasets", "d", "max_rejected_fraction", to=0.9)),
+    Edit("a default of a run written out", _set("runs", "s", "training", "seed", to=0)),
+    Edit("a description added", _set("runs", "s", "description", to="the small one")),
+    Edit("a source that nothing uses", _set("sources", "z", to={"path": "raw/a.jsonl"})),
+    Edit("comment in a script", _append("scripts/train_adapter.py", "\n# nothing\n")),
+    Edit(
+        "docstring in a shared module",
+        _replace(
+            "scripts/sftflow/manifests.py",
+            '"""Return the hex SHA-256 of a file',
+            '"""Give the hex SHA-256 of a file',
+        ),
+    ),
+    Edit(
+        "formatting of a shared module",
+        _replace("scripts/sftflow/manifests.py", 'SUMS = "SHA256SUMS"', "SUMS   =   'SHA256SUMS'"),
+    ),
+    Edit("a local variable renamed", _rename_local),
+    Edit("comment in a rule file", _append("rules/train.smk", "\n\n# nothing\n")),
+    Edit(
+        "layout of a rule's command",
+        _replace("rules/report.smk", " --results results --html", "  --results results   --html"),
+    ),
+    Edit("comment in a task file", _append("raw/tasks/qa.yaml", "# nothing\n")),
+    Edit("a task file that no suite names", _append("config/tasks/tickets_json.yaml", "\nx: 1\n")),
+    Edit("touch of everything", _touch_everything),
+    Edit(
+        "logs and durations deleted",
+        lambda p: (p.delete("results/logs"), p.delete("results/benchmarks")),
+    ),
+    Edit("Snakemake's own records deleted", _delete(".snakemake")),
+    Edit("a fresh copy, deeper, with new time stamps", _move_deeper),
+    Edit("a server option that shapes no answer", _set("serve", to={"start_timeout_s": 800})),
+]
+
+STOPPED = [
+    Edit(
+        "white space in a raw file",
+        lambda p: p.path("raw/a.jsonl").write_text(
+            p.path("raw/a.jsonl").read_text().replace('": "', '":  "')
+        ),
+        {"ingest_source a"},
+    ),
+    Edit(
+        "a duplicate row at the end",
+        lambda p: p.append("raw/a.jsonl", _first_row(p)),
+        {"ingest_source a", "clean_dataset d", *PAGES},
+    ),
+    Edit(
+        "a cleaning step that finds nothing",
+        _set(*STEPS, 1, "max_answer_chars", to=4000),
+        {"clean_dataset d", *PAGES},
+    ),
+    Edit(
+        "the step off and on again",
+        _set(*STEPS, 1, "max_answer_chars", to=8192),
+        {"clean_dataset d", *PAGES},
+    ),
+    Edit(
+        "a real change in a module that one stage imports",
+        _append("scripts/sftflow/splitting.py", "\nUNUSED = 1\n"),
+        {"split_dataset d"},
+    ),
+    Edit("a payload deleted", _delete("results/datasets/d/train.parquet"), {"split_dataset d"}),
+    Edit("a manifest deleted", _delete("results/datasets/d/manifest.json"), {"split_dataset d"}),
+    Edit("sums deleted", _delete(f"results/models/{RUN}/SHA256SUMS"), {f"merge_adapter {RUN}"}),
+    Edit("the report deleted", _delete("results/report.html"), {"build_report"}),
+    Edit("the summary deleted", _delete("results/summary.csv"), {"summarize_results"}),
+    Edit("scores deleted", _delete(f"results/eval/{BASE}/scores.json"), {f"score_answers {BASE}"}),
+    Edit(
+        "records damaged",
+        _damage("results/datasets/d/cleaned/records.parquet"),
+        {"clean_dataset d"},
+    ),
+    Edit(
+        "rejected rows damaged", _damage("results/datasets/d/rejected.parquet"), {"clean_dataset d"}
+    ),
+    Edit("tokens damaged", _damage("results/templated/*/train.parquet"), {"template_data *"}),
+    Edit(
+        "merged weights damaged",
+        _damage(f"results/models/{RUN}/model.safetensors"),
+        {f"merge_adapter {RUN}"},
+    ),
+    Edit("adapter deleted", _delete(f"results/runs/{RUN}/adapter"), {f"train_adapter {RUN}"}),
+    Edit("an interrupted run continued", _interrupted, {"build_report"}),
+    Edit("the page's title", _set("title", to="smaller"), {"build_report"}),
+    Edit(
+        "another version of a package",
+        lambda _: None,
+        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+        environment=_other_package,
+    ),
+    Edit(
+        "the package as it was",
+        lambda _: None,
+        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+    ),
+]
+
+CHANGED = [
+    Edit(
+        "a held-out text",
+        _append("raw/general.txt", "The dog sat too."),
+        {f"measure_loss {BASE}", f"measure_loss {RUN}", *TOLD},
+    ),
+    Edit(
+        "the metrics of a dataset",
+        _set("datasets", "d", "metrics", to=["exact_match"]),
+        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+    ),
+    Edit(
+        "a prompt set, a task, and the latency grid",
+        lambda p: (
+            p.append("raw/prompts.jsonl", prompt("Say 8 twice")),
+            p.replace("raw/tasks/qa.yaml", "max_gen_toks: 4", "max_gen_toks: 5"),
+            _set("latency", "requests_per_cell", to=3)(p),
+        ),
+        {
+            f"{rule} {model}{end}"
+            for rule, end in (
+                ("measure_latency", ""),
+                ("run_benchmark", " q"),
+                ("generate_answers", ""),
+                ("score_answers", ""),
+            )
+            for model in (BASE, RUN)
+        }
+        | TOLD,
+    ),
+    Edit(
+        "a new run in the sweep",
+        _set("runs", "s", "sweep", to={"lora.r": [2, 4]}),
+        {"train_adapter s.r-4", "merge_adapter s.r-4", *measured("s.r-4"), *TOLD},
+    ),
+    Edit("a run removed", _set("runs", "s", "sweep", to={"lora.r": [2]}), TOLD),
+    Edit(
+        "the learning rate",
+        _set("runs", "s", "training", "learning_rate", to=0.01),
+        {*TRAINED, *(measured(RUN) - ANSWERS), *TOLD},
+        may=ANSWERS,
+    ),
+    Edit(
+        "a training row changed",
+        lambda p: _change_training_row(p),
+        {
+            "ingest_source a",
+            "clean_dataset d",
+            "split_dataset d",
+            *PAGES,
+            "template_data *",
+            *TRAINED,
+            *(measured(RUN) - ANSWERS),
+            *TOLD,
+        },
+        may=ANSWERS,
+    ),
+    Edit(
+        "the chat template",
+        _append("raw/chat.jinja", "{# other bytes, same tokens #}"),
+        {
+            f"prepare_base {BASE}",
+            "template_data *",
+            *TRAINED,
+            *((measured(RUN) | measured(BASE)) - ANSWERS),
+            *TOLD,
+        },
+        may=ANSWERS,
+    ),
+]
+
+
+def _change_training_row(project: Project) -> None:
+    """Change the answer of a row that lies in the training part."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(project.path("results/datasets/d/train.parquet")).to_pylist()
+    row = next(r["row"] for r in rows if r["source"] == "a")
+    path = project.path("raw/a.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    lines[row - 1] = lines[row - 1].replace('"output":  "', '"output":  "well, ')
+    path.write_text("".join(lines))
+
+
+TABLE = [*NOTHING, *STOPPED, *CHANGED]

@@ -1,0 +1,92 @@
+"""Digests that are remembered, and when they must not be."""
+
+import hashlib
+import os
+import time
+
+import pytest
+
+from sftflow.digests import RACY_NS, Digests
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return the path of the memory, in a folder that is there."""
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results/.cache/digests.json"
+
+
+def old(path, text):
+    """Write a file that has not changed for a while."""
+    path.write_text(text)
+    then = time.time_ns() - 10 * RACY_NS
+    os.utime(path, ns=(then, then))
+    return path
+
+
+def test_a_file_is_read_once(tmp_path, kept, monkeypatch):
+    path = old(tmp_path / "a", "one")
+    first = Digests(kept)
+    assert first.file(path) == sha("one")
+    first.save()
+    monkeypatch.setattr("sftflow.digests.sha256_file", lambda _: "read again")
+    assert Digests(kept).file(path) == sha("one")
+
+
+def test_a_touched_file_is_read_again_and_is_the_same(tmp_path, kept):
+    digests, path = Digests(kept), old(tmp_path / "a", "one")
+    digests.file(path)
+    os.utime(path)
+    assert digests.file(path) == sha("one")
+
+
+def test_a_change_is_seen(tmp_path, kept):
+    digests, path = Digests(kept), old(tmp_path / "a", "one")
+    digests.file(path)
+    path.write_text("two")
+    assert digests.file(path) == sha("two")
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, kept):
+    digests, path = Digests(kept), tmp_path / "a"
+    path.write_text("one")
+    stamp = path.stat().st_mtime_ns
+    digests.file(path)
+    path.write_text("two")
+    os.utime(path, ns=(stamp, stamp))  # same size, same time stamp
+    assert digests.file(path) == sha("two")
+
+
+def test_what_is_missing_has_no_digest(tmp_path, kept):
+    digests = Digests(kept)
+    assert digests.file(tmp_path / "none") is None
+    assert digests.content(tmp_path / "none") is None
+
+
+def test_a_folder_is_its_names_and_bytes(tmp_path, kept):
+    digests, folder = Digests(kept), tmp_path / "folder"
+    (folder / "b").mkdir(parents=True)
+    (folder / "b/x").write_text("1")
+    before = digests.content(folder)
+    (folder / ".hidden").write_text("2")
+    assert digests.content(folder) == before
+    (folder / "b/x").rename(folder / "b/y")
+    assert digests.content(folder) != before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["x", "y", "z"]}'])
+def test_a_damaged_memory_is_an_empty_one(tmp_path, kept, text):
+    kept.parent.mkdir()
+    kept.write_text(text)
+    assert Digests(kept).file(old(tmp_path / "a", "one")) == sha("one")
+
+
+def test_nothing_is_kept_where_there_are_no_results(tmp_path):
+    digests = Digests(tmp_path / "results/.cache/digests.json")
+    digests.file(old(tmp_path / "a", "one"))
+    digests.save()
+    assert not (tmp_path / "results").exists()

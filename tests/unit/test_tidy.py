@@ -1,0 +1,99 @@
+"""What a clean-up takes, and what it must leave."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tidy
+
+
+def config(runs: dict, suites: tuple = ("s",)) -> str:
+    return json.dumps(
+        {
+            "sources": {"a": {"path": "a.jsonl"}},
+            "datasets": {"d": {"sources": ["a"]}},
+            "bases": {"t": {"template": "chatml", "make": {}}},
+            "runs": {
+                name: {"base": base, "dataset": "d", "max_length": 64, "suites": list(suites)}
+                for name, base in runs.items()
+            },
+            "suites": {s: {"tasks": ["gsm8k"]} for s in ("s", "u")},
+        }
+    )
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """Return a work folder with a config of run "second", that starts from run "first"."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text('{"question": "q", "answer": "a"}\n')
+    Path("mine.yaml").write_text(config({"first": "t", "second": "first"}))
+    for place, names in {
+        "sources": ("a", "gone"),
+        "datasets": ("d", "gone"),
+        "runs": ("first", "second", "gone"),
+        "models": ("t", "first", "second", "gone"),
+        "eval": ("t", "gone"),
+        "mine": ("kept",),
+    }.items():
+        for name in names:
+            folder = Path("results", place, name)
+            folder.mkdir(parents=True)
+            (folder / "x").write_text("x" * 10)
+    for suite in ("s", "u"):
+        path = Path(f"results/eval/t/benchmark/{suite}.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    for run in ("first", "gone"):
+        record = Path(f"results/.provenance/train_adapter/run={run}.json")
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("{}")
+    return tmp_path
+
+
+def left() -> set[str]:
+    return {str(p.relative_to("results")) for p in Path("results").rglob("*") if p.is_file()}
+
+
+def test_only_what_nothing_refers_to_goes(work, capsys):
+    tidy.main(["--configfile", "mine.yaml", "--yes"])
+    kept = left()
+    assert not any("gone" in name for name in kept)
+    assert "eval/t/benchmark/s.json" in kept
+    assert "eval/t/benchmark/u.json" not in kept
+    assert {"models/first/x", "runs/first/x", "models/t/x", "mine/kept/x"} <= kept
+    assert ".provenance/train_adapter/run=first.json" in kept
+    assert "Removed 6 entries" in capsys.readouterr().out
+
+
+def test_a_second_config_protects_its_results(work):
+    Path("other.yaml").write_text(config({"gone": "t"}, ("u",)))
+    tidy.main(["--configfile", "mine.yaml", "other.yaml", "--yes"])
+    assert {"runs/gone/x", "models/gone/x", "eval/t/benchmark/u.json"} <= left()
+    assert "sources/gone/x" not in left()
+
+
+def test_without_a_yes_nothing_goes(work, monkeypatch):
+    before = left()
+    monkeypatch.setattr(tidy.Confirm, "ask", lambda *_, **__: False)
+    tidy.main(["--configfile", "mine.yaml"])
+    assert left() == before
+
+
+def test_a_config_with_faults_removes_nothing(work):
+    before = left()
+    Path("mine.yaml").write_text("runs: 3\n")
+    with pytest.raises(SystemExit, match="config error"):
+        tidy.main(["--configfile", "mine.yaml", "--yes"])
+    assert left() == before
+
+
+def test_a_link_goes_and_what_it_points_to_stays(work, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("x")
+    Path("results/models/linked").symlink_to(elsewhere)
+    tidy.main(["--configfile", "mine.yaml", "--yes"])
+    assert (elsewhere / "precious").exists()
+    assert not Path("results/models/linked").exists()
