@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from sftflow.conversations import template_messages, template_tools
 from sftflow.jobs import project_path
 from sftflow.manifests import write_text
+from sftflow.promptfile import read_prompts
 from sftflow.records import content_id, read_rows
 from sftflow.serving import Server, compare_ids, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -71,38 +72,22 @@ def split_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[list, str | Non
     return list(messages[:-1]), messages[-1]["content"]
 
 
-def jsonl_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the prompts of a JSONL file; raise StageError naming the line at fault."""
+def file_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the prompts of a file with their ids; raise StageError naming the line at fault."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _jsonl_row(line, f"{path}, line {number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StageError(f"{path} can't be read: {error}") from None
-
-
-def _jsonl_row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        messages = [{"role": str(m["role"]), **m} for m in row["messages"]]
-        if not messages or not all(isinstance(m["content"], str) for m in messages):
-            raise ValueError("messages must be a list of role and content")
-    except (ValueError, KeyError, TypeError) as error:
-        raise StageError(
-            f'{where} is not a prompt {{"messages": [{{"role": ..., "content": ...}}]}} '
-            f"({type(error).__name__}: {error})"
-        ) from None
-    row_id = str(row["id"]) if "id" in row else content_id(row)
-    tools = row.get("tools")
-    tools = json.dumps(tools) if isinstance(tools, list) else tools
-    return {"id": row_id, "messages": messages, "tools": tools, "reference": row.get("reference")}
+        for row in read_prompts(path):
+            tools = row.get("tools")
+            tools = json.dumps(tools) if isinstance(tools, list) else tools
+            row_id = str(row["id"]) if "id" in row else content_id(row)
+            yield {**row, "id": row_id, "tools": tools, "reference": row.get("reference")}
+    except ValueError as error:
+        raise StageError(str(error)) from None
 
 
 def set_rows(one: Mapping[str, Any], folders: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
     """Return the rows of one set of the spec."""
     if one["path"] is not None:
-        return jsonl_rows(project_path(one["path"]))
+        return file_rows(project_path(one["path"]))
     if one["dataset"] not in folders:
         raise StageError(f"set {one['name']}: --datasets has no folder {one['dataset']}")
     return read_rows(folders[one["dataset"]] / f"{one['split']}.parquet")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.plan import ancestry, root_base
+from sftflow.promptfile import read_prompts
 from sftflow.taskfiles import task_files
 
 
@@ -207,3 +208,9 @@ def _files(config: dict, root: Path) -> Iterator[str]:
     prompts = config["generation"]["prompts"]
     if prompts is not None and not (root / prompts).is_file():
         yield f"generation.prompts: there is no file {root / prompts}"
+    elif prompts is not None:
+        try:
+            if not list(read_prompts(root / prompts)):
+                yield f"generation.prompts: {root / prompts} has no prompts"
+        except ValueError as error:
+            yield f"generation.prompts: {error}"

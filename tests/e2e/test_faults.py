@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import pytest
 
+from staleness.project import Project
 from workflow import Workflow, copy, finish, sums
 
 pytestmark = pytest.mark.e2e
@@ -50,6 +52,32 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
     assert "error:" in run.text()
     assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
     assert sums(folder) == before
+    again = finish(folder)
+    assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
+    assert again.jobs()["train_adapter"] == 0
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
+    """Workflow and trainer are killed between two checkpoints; the next run continues."""
+    project = Project(tmp_path / "project")
+    project.config["runs"]["s"]["training"] |= {"max_steps": 60, "save_steps": 5, "eval_steps": 5}
+    project.write_config()
+    run_folder = project.folder / "results/runs/s.r-2"
+    config, wanted = project.path("config/config.yaml"), "results/runs/s.r-2/manifest.json"
+    arguments = [wanted, "--configfile", config]
+    finish(project.folder, *arguments)
+    before = (run_folder / "SHA256SUMS").read_bytes()
+    shutil.rmtree(run_folder)
+    killed = Workflow(project.folder, *arguments)
+    killed.until(lambda: any(run_folder.glob("checkpoints/*/checkpoint-*/COMPLETE.json")))
+    killed.signal(signal.SIGKILL)
+    killed.wait(60)
+    killed.assert_gone()
+    assert not (run_folder / "manifest.json").exists()
+    again = finish(project.folder, *arguments)
+    assert "continuing from checkpoint-" in again.text()
+    assert set(again.jobs()) == {"train_adapter"}
+    assert (run_folder / "SHA256SUMS").read_bytes() == before
 
 
 def test_the_key_of_the_server_is_nowhere(finished):

@@ -8,10 +8,11 @@ bytes come out differently; no number here was copied from a run.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -382,3 +383,18 @@ def _change_training_row(project: Project) -> None:
 
 
 TABLE = [*NOTHING, *STOPPED, *CHANGED]
+
+# These undo the edit before them, so on a project of their own they are no edit.
+CONTINUED = {"the step off and on again", "the package as it was", "a run removed"}
+
+
+def missed(ran: Iterable[str], expected: Iterable[str]) -> set[str]:
+    """Return the expected jobs that did not run; ``*`` in a job stands for any text."""
+    ran = list(ran)
+    return {job for job in expected if not any(fnmatch.fnmatchcase(one, job) for one in ran)}
+
+
+def unnecessary(ran: Iterable[str], expected: Iterable[str]) -> set[str]:
+    """Return the jobs that ran though they need not."""
+    expected = list(expected)
+    return {one for one in ran if not any(fnmatch.fnmatchcase(one, job) for job in expected)}

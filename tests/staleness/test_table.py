@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 import pytest
 
-from staleness.edits import TABLE
+from staleness.edits import TABLE, missed, unnecessary
 from staleness.project import Project
 
 pytestmark = pytest.mark.e2e
@@ -28,13 +26,3 @@ def test_exactly_the_stale_jobs_run(project, edit):
     assert missed(ran, edit.expected) == set()
     assert unnecessary(ran, edit.expected | edit.may) == set()
     assert project.planned(**edit.environment(project)) == set()
-
-
-def missed(ran, expected):
-    """Return the expected jobs that did not run."""
-    return {job for job in expected if not any(fnmatch.fnmatch(one, job) for one in ran)}
-
-
-def unnecessary(ran, expected):
-    """Return the jobs that ran though they need not."""
-    return {one for one in ran if not any(fnmatch.fnmatch(one, job) for job in expected)}

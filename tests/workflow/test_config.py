@@ -230,3 +230,21 @@ def test_a_sweep_becomes_named_runs(tmp_path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_every_shipped_config_is_good(path):
     load_config([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"messages": [{"role": "user", "content": "q"}]}\n\n{"prompt": "q"}\n', "line 3 is not"),
+        ('{"messages": []}\n', "messages must be a list"),
+        ("{\n", "line 1 is not a prompt"),
+        ("\n", "has no prompts"),
+    ],
+)
+def test_a_prompt_file_is_read_before_anything_runs(tmp_path, text, said):
+    (tmp_path / "prompts.jsonl").write_text(text)
+    with pytest.raises(ConfigFault) as caught:
+        load(tmp_path, edited(generation={"prompts": "prompts.jsonl"}))
+    assert len(caught.value.faults) == 1
+    assert "generation.prompts: " in caught.value.faults[0]
+    assert said in caught.value.faults[0]
