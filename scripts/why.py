@@ -98,7 +98,7 @@ def cost(jobs: Iterable[Mapping[str, Any]]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Explain the plan."""
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     plan = planned(arguments)
     runs = [job for job in plan["jobs"] if job["sure"]]
     may = [job for job in plan["jobs"] if not job["sure"]]

@@ -271,14 +271,14 @@ def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:
                 continue
             verdict, forced = judgement.verdicts[job], dag.reason(job).forced
             said = [*(f"{path} is missing" for path in verdict.missing), *told(verdict)]
-            above = sorted({describe(d) for d in dag.dependencies[job] if dag.needrun(d)})
+            above = {d for d in dag.dependencies[job] if dag.needrun(d) and not is_service(d)}
             jobs.append(
                 {
                     "name": describe(job),
                     "rule": job.rule.name,
                     "wildcards": wildcards_of(job),
                     "sure": bool(verdict) or forced,
-                    "reasons": said or (["forced"] if forced else [f"after {', '.join(above)}"]),
+                    "reasons": said or (["forced"] if forced else [after(above)]),
                     "changed": [change.name for change in verdict.changed],
                     "spec": job.params.get("spec"),
                     "seconds": last_seconds(job),
@@ -288,6 +288,13 @@ def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:
                 }
             )
     return {"directory": str(Path.cwd()), "root": os.environ["SFTFLOW_ROOT"], "jobs": jobs}
+
+
+def after(jobs: set) -> str:
+    """Return the clause about jobs whose results may differ."""
+    names = sorted(map(describe, jobs))
+    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+    return f"after {', '.join(names if not more else names[:3])}{more}"
 
 
 def last_seconds(job: Any) -> float | None:

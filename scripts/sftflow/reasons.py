@@ -68,7 +68,8 @@ def _parsed(text: Any) -> Any:
 
 
 def _value(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    plain = isinstance(value, str) and value != ""
+    text = value if plain else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

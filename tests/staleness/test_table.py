@@ -5,18 +5,8 @@ from __future__ import annotations
 import pytest
 
 from staleness.edits import TABLE, missed, unnecessary
-from staleness.project import Project
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """Return the small project after a first run of everything."""
-    made = Project(tmp_path_factory.mktemp("staleness") / "project")
-    ran = made.run()
-    assert "train_adapter s.r-2" in ran
-    return made
 
 
 @pytest.mark.parametrize("edit", TABLE, ids=lambda edit: edit.name.replace(" ", "-"))

@@ -1,0 +1,16 @@
+"""One small project, run once, on which the tests of this folder make their edits in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from staleness.project import Project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """Return the small project after a first run of everything."""
+    made = Project(tmp_path_factory.mktemp("staleness") / "project")
+    ran = made.run()
+    assert "train_adapter s.r-2" in ran
+    return made
