@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from sftflow import cutoff, plan
-from sftflow.codegraph import code_digest
+from sftflow.codegraph import code_digest, package_versions
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
@@ -51,7 +51,9 @@ PACKAGES = {
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])
-DIGESTS = cutoff.install(workflow)
+DIGESTS = cutoff.install(
+    workflow, untracked=() if CONFIG["track_versions"] else ("packages",)
+)
 
 # A training job and a server never share a GPU; on a machine without one they take turns.
 if "gpu" not in workflow.global_resources:
@@ -82,9 +84,14 @@ onstart:
         )
 
 
-def code(stage, group):
-    """Return the digest of a stage's code, and of the packages that shape its output."""
-    return code_digest(stage, PACKAGES[group] if CONFIG["track_versions"] else ())
+def code(stage):
+    """Return the digest of a stage's code."""
+    return code_digest(stage)
+
+
+def packages(*groups):
+    """Return the versions of the packages that shape a stage's output, by name."""
+    return package_versions({name for group in groups for name in PACKAGES[group]})
 
 
 def spec_text(**keys):

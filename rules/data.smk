@@ -24,7 +24,8 @@ rule ingest_source:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("ingest_source", "text"),
+        code=code("ingest_source"),
+        packages=packages("text"),
         spec=source_spec,
         raw=source_digest,
     shell:
@@ -48,7 +49,8 @@ rule clean_dataset:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("clean_dataset", "text"),
+        code=code("clean_dataset"),
+        packages=packages("text"),
         spec=clean_spec,
         folders=source_folders,
     shell:
@@ -74,7 +76,8 @@ rule split_dataset:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("split_dataset", "data"),
+        code=code("split_dataset"),
+        packages=packages("data"),
         spec=split_spec,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/split_dataset.py" --spec {params.spec:q} --log {log}'
@@ -101,7 +104,8 @@ rule report_dataset:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("report_dataset", "report"),
+        code=code("report_dataset"),
+        packages=packages("report"),
         spec=clean_spec,
         sources=source_folders,
         cleaned=lambda wildcards, input: os.path.dirname(input.records),

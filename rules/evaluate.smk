@@ -21,7 +21,8 @@ rule score_answers:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("score_answers", "scores"),
+        code=code("score_answers"),
+        packages=packages("scores"),
         spec=score_spec,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/score_answers.py" --spec {params.spec:q} --log {log}'
@@ -45,7 +46,8 @@ rule measure_loss:
     resources:
         gpu=1,
     params:
-        code=code("measure_loss", "merge"),
+        code=code("measure_loss"),
+        packages=packages("merge"),
         spec=loss_spec,
         texts=texts_digest,
         model="results/models/{model}",
@@ -71,7 +73,8 @@ rule summarize_results:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("summarize_results", "report"),
+        code=code("summarize_results"),
+        packages=packages("report"),
         spec=spec_text(models=models_spec()),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.spec:q}'

@@ -27,7 +27,8 @@ rule measure_latency:
         "../envs/conda.yaml"
     threads: 0
     params:
-        code=code("measure_latency", "serve") + code("serve_model", "serve"),
+        code=code("measure_latency") + code("serve_model"),
+        packages=packages("serve"),
         spec=latency_spec,
         model="results/models/{model}",
     shell:
@@ -53,7 +54,8 @@ rule run_benchmark:
         "../envs/conda.yaml"
     threads: 0
     params:
-        code=code("run_benchmark", "lm_eval") + code("serve_model", "serve"),
+        code=code("run_benchmark") + code("serve_model"),
+        packages=packages("lm_eval", "serve"),
         spec=suite_spec,
         tasks=suite_tasks,
         dataset=suite_dataset_option,
@@ -80,7 +82,8 @@ rule generate_answers:
         "../envs/conda.yaml"
     threads: 0
     params:
-        code=code("generate_answers", "serve") + code("serve_model", "serve"),
+        code=code("generate_answers") + code("serve_model"),
+        packages=packages("serve"),
         spec=generate_spec,
         prompts=prompts_digest,
         datasets=lambda wildcards, input: [os.path.dirname(path) for path in input.rows],

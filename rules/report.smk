@@ -25,7 +25,8 @@ rule build_report:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("build_report", "report"),
+        code=code("build_report"),
+        packages=packages("report"),
         spec=report_spec(),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/build_report.py" --spec {params.spec:q} --log {log}'

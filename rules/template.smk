@@ -25,7 +25,8 @@ rule prepare_base:
     resources:
         gpu=1,
     params:
-        code=code("prepare_base", "train"),
+        code=code("prepare_base"),
+        packages=packages("train"),
         spec=base_spec,
         content=base_digest,
         model=lambda wildcards, output: os.path.dirname(output.manifest),
@@ -52,7 +53,8 @@ rule template_data:
     conda:
         "../envs/conda.yaml"
     params:
-        code=code("template_data", "tokens"),
+        code=code("template_data"),
+        packages=packages("tokens"),
         spec=templated_spec,
         dataset=lambda wildcards, input: os.path.dirname(input.rows[0]),
         model=lambda wildcards, input: os.path.dirname(input.tokenizer),

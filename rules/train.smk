@@ -29,7 +29,8 @@ rule train_adapter:
     resources:
         gpu=run_processes,
     params:
-        code=code("train_adapter", "train"),
+        code=code("train_adapter"),
+        packages=packages("train"),
         spec=train_spec,
         templated=templated_folder,
         start=start_folder,
@@ -60,7 +61,8 @@ rule merge_adapter:
         "../envs/conda.yaml"
     threads: all_cores
     params:
-        code=code("merge_adapter", "merge"),
+        code=code("merge_adapter"),
+        packages=packages("merge"),
         spec=merge_spec,
         folder=lambda wildcards, input: os.path.dirname(input.adapter),
         start=start_folder,

@@ -19,7 +19,7 @@ from typing import Any
 
 from sftflow.chat_templates import load_tokenizer, tokenizer_digests
 from sftflow.checkpoints import fingerprint, newest_valid, remove_others
-from sftflow.codegraph import code_digest
+from sftflow.codegraph import code_digest, package_versions
 from sftflow.folders import built_beside, check_payloads, make_readable
 from sftflow.history import history_csv, history_rows
 from sftflow.launching import (
@@ -130,7 +130,8 @@ class Run:
             templated=sha256_file(args.templated / "SHA256SUMS"),
             model=self.base["sha256"],
             dtype=self.dtype,
-            code=code_digest("train_adapter", PACKAGES),
+            code=code_digest("train_adapter"),
+            packages=package_versions(PACKAGES),
         )
         self.folder = args.checkpoints / self.fingerprint
         self.tokenizer = load_tokenizer(args.model)
@@ -261,7 +262,6 @@ class Run:
             packages=PACKAGES,
             base=self.base,
             dataset=self.templated["dataset"],
-            fingerprint=self.fingerprint,
             dtype=self.dtype,
             device="cuda" if torch.cuda.is_available() else "cpu",
             processes=trainer.args.world_size,

@@ -83,12 +83,12 @@ def code_files(script: Path) -> list[Path]:
 
 
 # What each digest of this process stands for: stages by digest, to tell later what changed.
-_asked: dict[str, tuple[str, tuple[str, ...]]] = {}
+_asked: dict[str, str] = {}
 
 
 @cache
-def code_digest(stage: str, packages: tuple[str, ...] = ()) -> str:
-    """Return 16 hex digits that change with a stage's code or a package that shapes its output."""
+def code_digest(stage: str) -> str:
+    """Return 16 hex digits that change with a stage's code."""
     parts: list[str] = []
     for path in code_files(SCRIPTS / f"{stage}.py"):
         name = path.relative_to(SCRIPTS).as_posix()
@@ -96,9 +96,8 @@ def code_digest(stage: str, packages: tuple[str, ...] = ()) -> str:
             parts.append(f"{name} {_file_facts(path)[0]}")
         else:
             parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    parts += [f"{p}=={v}" for p, v in package_versions(packages)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    _asked[digest] = stage, packages
+    _asked[digest] = stage
     return digest
 
 
@@ -125,16 +124,14 @@ def _definitions(path: Path) -> dict[str, str]:
 def code_snapshot(digest: str) -> dict[str, dict[str, str]] | None:
     """Return what a digest of this process stands for, None for another's.
 
-    File -> {name of a function or method -> digest}, and "packages" -> {name -> version}.
+    File -> {name of a function or method -> digest}.
     """
     if digest not in _asked:
         return None
-    stage, packages = _asked[digest]
-    files = code_files(SCRIPTS / f"{stage}.py")
-    said = {path.relative_to(SCRIPTS).as_posix(): _definitions(path) for path in files}
-    return said | {"packages": dict(package_versions(packages))}
+    files = code_files(SCRIPTS / f"{_asked[digest]}.py")
+    return {path.relative_to(SCRIPTS).as_posix(): _definitions(path) for path in files}
 
 
-def package_versions(packages: Iterable[str]) -> list[tuple[str, str]]:
-    """Return name and version of installed distributions, sorted."""
-    return [(name, version(name)) for name in sorted(packages)]
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return name -> version of installed distributions, sorted by name."""
+    return {name: version(name) for name in sorted(packages)}

@@ -49,9 +49,10 @@ def wildcards_of(job: Any) -> dict[str, str]:
 class Judgement:
     """Says of Snakemake's jobs which are stale, and writes down what finished ones were."""
 
-    def __init__(self, digests: Digests) -> None:
-        """Judge by these digests."""
+    def __init__(self, digests: Digests, untracked: Iterable[str] = ()) -> None:
+        """Judge by these digests, whatever the params named ``untracked`` are."""
         self.digests = digests
+        self.untracked = set(untracked)
         self.verdicts: dict[Any, Verdict] = {}
         self.looked_at: set = set()
 
@@ -87,6 +88,7 @@ class Judgement:
         """Return why a job is stale; empty if it is not."""
         record = read_record(job.rule.name, wildcards_of(job))
         found = judge(record, self.basis(job), map(str, job.output), self.digests, undecided)
+        found.changed = [c for c in found.changed if c.name not in self.untracked]
         self.verdicts[job] = found
         return found
 
@@ -158,8 +160,10 @@ def explain(reason: Any, verdict: Verdict) -> None:
         reason.params_changed = Sentence(sentence(verdict))
 
 
-def install(workflow: Any) -> Digests:
+def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     """Let this process decide by content, unless it is a job's own; return the digests it uses.
+
+    A change of a param that is ``untracked`` makes no job stale; it is still written down.
 
     Raises RuntimeError for a Snakemake that this was not made for.
     """
@@ -171,7 +175,7 @@ def install(workflow: Any) -> Digests:
             f"sftflow was made for Snakemake {MADE_FOR}x, this is {snakemake.__version__}; "
             "run `make setup`"
         )
-    judgement = Judgement(digests)
+    judgement = Judgement(digests, untracked)
     atexit.register(digests.save)
     finish = DAG.finish
 

@@ -50,6 +50,8 @@ def _clauses(change: Change) -> list[str]:
         return _shortened(list(code_changes(change.then, change.now)))
     if change.name == "spec":
         return _shortened(list(setting_changes(_parsed(change.then), _parsed(change.now))))
+    if change.name == "packages":
+        return _shortened([f"package {c}" for c in setting_changes(change.then, change.now)])
     if change.name in CONTENTS:
         return [f"{CONTENTS[change.name]} has changed"]
     return [f"{change.name}: {_value(change.then)} -> {_value(change.now)}"]
@@ -114,7 +116,7 @@ def _split(digests: Any) -> list[str]:
 
 
 def code_changes(then: Any, now: Any) -> Iterator[str]:
-    """Yield the functions and packages that differ between two code digests."""
+    """Yield the functions that differ between two code digests."""
     for old, new in zip(_split(then), _split(now), strict=False):
         if old == new:
             continue
@@ -122,11 +124,6 @@ def code_changes(then: Any, now: Any) -> Iterator[str]:
         if before is None or after is None:
             yield "its code has changed"
             continue
-        versions = before.pop("packages"), after.pop("packages")
-        for name in dict.fromkeys([*versions[0], *versions[1]]):
-            was, is_now = versions[0].get(name, "none"), versions[1].get(name, "none")
-            if was != is_now:
-                yield f"package {name}: {was} -> {is_now}"
         for file in dict.fromkeys([*before, *after]):
             if file not in after or file not in before:
                 yield f"scripts/{file} is {'new' if file in after else 'not used any more'}"

@@ -99,7 +99,7 @@ def test_latency_keeps_every_request_and_fits_a_line(finished):
     requests = pd.read_parquet(folder / "latency_requests.parquet")
     assert len(latency["cells"]) == 12
     assert requests["ok"].all()
-    assert len(requests) >= 12 * 12
+    assert len(requests) >= 12 * 8
     for cell in latency["cells"]:
         for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
             assert 0 < cell[name]["p50"] <= cell[name]["p95"] <= cell[name]["p99"]

@@ -57,27 +57,48 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
     assert again.jobs()["train_adapter"] == 0
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
-    """Workflow and trainer are killed between two checkpoints; the next run continues."""
-    project = Project(tmp_path / "project")
+ADAPTER = "results/runs/s.r-2/manifest.json"
+
+
+def trained(folder):
+    """Return a small project after its training, and what makes it so again."""
+    project = Project(folder)
     project.config["runs"]["s"]["training"] |= {"max_steps": 60, "save_steps": 5, "eval_steps": 5}
     project.write_config()
-    run_folder = project.folder / "results/runs/s.r-2"
-    config, wanted = project.path("config/config.yaml"), "results/runs/s.r-2/manifest.json"
-    arguments = [wanted, "--configfile", config]
-    finish(project.folder, *arguments)
-    before = (run_folder / "SHA256SUMS").read_bytes()
-    shutil.rmtree(run_folder)
-    killed = Workflow(project.folder, *arguments)
-    killed.until(lambda: any(run_folder.glob("checkpoints/*/checkpoint-*/COMPLETE.json")))
+    arguments = [ADAPTER, "--configfile", project.path("config/config.yaml")]
+    finish(folder, *arguments)
+    return folder, arguments
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
+    """Workflow and trainer are killed between two checkpoints; the next run continues."""
+    folder, arguments = trained(tmp_path / "project")
+    run = folder / "results/runs/s.r-2"
+    before = (run / "SHA256SUMS").read_bytes()
+    shutil.rmtree(run)
+    killed = Workflow(folder, *arguments)
+    killed.until(lambda: any(run.glob("checkpoints/*/checkpoint-*/COMPLETE.json")))
     killed.signal(signal.SIGKILL)
     killed.wait(60)
     killed.assert_gone()
-    assert not (run_folder / "manifest.json").exists()
-    again = finish(project.folder, *arguments)
+    assert not (run / "manifest.json").exists()
+    again = finish(folder, *arguments)
     assert "continuing from checkpoint-" in again.text()
     assert set(again.jobs()) == {"train_adapter"}
-    assert (run_folder / "SHA256SUMS").read_bytes() == before
+    assert (run / "SHA256SUMS").read_bytes() == before
+
+    # The same work in another folder, at another time: manifests and records byte by byte.
+    elsewhere, _ = trained(tmp_path / "further/down/project")
+    assert vouched(elsewhere) == vouched(folder)
+    assert len(vouched(folder)) > 15
+
+
+def vouched(folder):
+    """Return path -> bytes of every manifest, sum and record below results/."""
+    results = folder / "results"
+    found = [*results.rglob("manifest.json"), *results.rglob("*SHA256SUMS")]
+    found += results.glob(".provenance/*/*.json")
+    return {str(path.relative_to(results)): path.read_bytes() for path in found}
 
 
 def test_the_key_of_the_server_is_nowhere(finished):

@@ -231,6 +231,9 @@ NOTHING = [
     ),
     Edit("Snakemake's own records deleted", _delete(".snakemake")),
     Edit("a fresh copy, deeper, with new time stamps", _move_deeper),
+    Edit("versions not asked any more", _set("track_versions", to=False)),
+    Edit("another version, not asked", lambda _: None, environment=_other_package),
+    Edit("versions asked again", _set("track_versions", to=True)),
     Edit("a server option that shapes no answer", _set("serve", to={"start_timeout_s": 800})),
 ]
 

@@ -22,10 +22,10 @@ def scripts(tmp_path, monkeypatch):
     return tmp_path
 
 
-def digest(stage="stage", packages=()):
+def digest(stage="stage"):
     codegraph._file_facts.cache_clear()
     codegraph.code_digest.cache_clear()
-    return codegraph.code_digest(stage, packages)
+    return codegraph.code_digest(stage)
 
 
 def test_comments_docstrings_and_layout_change_nothing(scripts):
@@ -63,8 +63,20 @@ def test_a_named_template_and_what_it_includes_count(scripts):
     assert digest() != before
 
 
-def test_package_versions_count(scripts, monkeypatch):
-    before = digest(packages=("numpy",))
-    monkeypatch.setattr(codegraph, "version", lambda _: "0.0.1")
-    assert digest(packages=("numpy",)) != before
-    assert digest() == digest(packages=())
+def test_a_snapshot_names_functions_and_methods(scripts):
+    (scripts / "pkg/far.py").write_text(
+        "X = 1\n\nclass A:\n    def m(self):\n        return 1\n\ndef g(x):\n    return x\n"
+    )
+    before = codegraph.code_snapshot(digest())
+    assert set(before["pkg/far.py"]) == {"", "A.m", "g"}
+    assert "pkg/other.py" not in before
+    text = (scripts / "pkg/far.py").read_text()
+    (scripts / "pkg/far.py").write_text(text.replace("return 1", "return 2"))
+    after = codegraph.code_snapshot(digest())
+    changed = {n for n in after["pkg/far.py"] if after["pkg/far.py"][n] != before["pkg/far.py"][n]}
+    assert changed == {"A.m"}
+    assert codegraph.code_snapshot("0" * 16) is None
+
+
+def test_versions_are_named():
+    assert list(codegraph.package_versions(["pytest", "numpy"])) == ["numpy", "pytest"]

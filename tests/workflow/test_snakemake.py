@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPO = Path(__file__).parents[2]
 SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
@@ -62,6 +63,22 @@ def test_a_sweep_shares_what_is_the_same(tmp_path):
     assert jobs["train_adapter"] == 6
     assert jobs["serve_model"] == 7  # six runs and their one base
     assert jobs["template_data"] == jobs["clean_dataset"] == jobs["prepare_base"] == 1
+
+
+def test_a_grid_of_fifty_runs_makes_once_what_is_the_same(tmp_path):
+    config = yaml.safe_load((REPO / "config/config.yaml").read_text())
+    rates = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4]
+    grid = {"lora.r": [2, 4, 8, 16, 32, 64, 3, 5, 6, 7], "training.learning_rate": rates}
+    config["runs"]["tickets-lora"]["sweep"] = grid
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    for part in ("data", "config"):
+        (tmp_path / part).symlink_to(REPO / part)
+    jobs = planned("--configfile", tmp_path / "config.yaml", "--directory", tmp_path / "work")
+    assert jobs["train_adapter"] == 50
+    assert jobs["serve_model"] == 51  # the base is measured once for all of them
+    shared = ("clean_dataset", "split_dataset", "prepare_base", "template_data", "build_report")
+    assert [jobs[rule] for rule in shared] == [1] * 5
+    assert jobs["ingest_source"] == 3
 
 
 def test_a_dry_run_writes_nothing(tmp_path):
