@@ -48,8 +48,9 @@ class Digests:
         return digest
 
     def vouch(self, path: Path | str, digest: str) -> None:
-        """Remember a digest that whoever wrote the file has just computed."""
-        self._remember(str(path), Path(path).stat(), digest, time.time_ns())
+        """Remember a digest that whoever wrote the file has just computed; not of a missing one."""
+        if Path(path).exists():
+            self._remember(str(path), Path(path).stat(), digest, time.time_ns())
 
     def content(self, path: Path | str) -> str | None:
         """Return a digest of a file, or of a folder's files (names and bytes); None if missing."""
