@@ -10,7 +10,8 @@ service: of the jobs that wait for a server only the stale ones run, and without
 server is not started.
 
 ``install`` replaces two methods of Snakemake's DAG, in the process that plans; jobs on a
-cluster are started by name and need no plan. The lock pins the Snakemake that this was made for.
+cluster are started by name and need no plan. A third method, of jobs, keeps what had finished when
+another job of the group failed. The lock pins the Snakemake that this was made for.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import snakemake
 from snakemake.dag import DAG
 from snakemake.io import is_flagged
+from snakemake.jobs import Job
 from snakemake.logging import logger
 
 from sftflow.digests import Digests
@@ -63,10 +65,12 @@ class Judgement:
         on where the work folder lies.
         """
         params = json.loads(json.dumps(dict(job.params.items()), default=str))
+        above = job.dag.dependencies[job]
+        servers = {str(f) for one, files in above.items() if is_service(one) for f in files}
         inputs = {
-            str(path): self.content(str(path))
-            for path in job.input
-            if str(path).startswith("results/") and not is_flagged(path, "service")
+            path: self.content(path)
+            for path in map(str, job.input)
+            if path.startswith("results/") and path not in servers
         }
         return Basis(" ".join(job.rule.shellcmd.split()), params, inputs)
 
@@ -169,6 +173,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     """
     digests = Digests("results/.cache/digests.json")
     if not workflow.is_main_process:
+        keep_what_finished(None)
         return digests
     if not snakemake.__version__.startswith(MADE_FOR):
         raise RuntimeError(
@@ -193,9 +198,31 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         if not workflow.dryrun:
             await spare(dag, judgement, finish)
 
+    keep_what_finished(judgement)
     DAG.update_needrun = update_needrun
     DAG.finish = finish_and_look
     return digests
+
+
+def keep_what_finished(judgement: Judgement | None) -> None:
+    """Let a job that had finished when another one at the same server failed keep its results.
+
+    Snakemake (9.27) removes the outputs of the whole group. They were removed before the jobs
+    began, too, and each stage renames its outputs into place at its end: what is there is whole.
+    """
+    postprocess = Job.postprocess
+
+    async def postprocess_or_keep(job: Any, error: bool = False, **options: Any) -> None:
+        asked = any(is_service(above) for above in job.dag.dependencies[job])
+        if not (error and asked and all(Path(path).exists() for path in job.output)):
+            await postprocess(job, error=error, **options)
+            return
+        logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
+        await postprocess(job, **options)
+        if judgement is not None:
+            judgement.record(job)
+
+    Job.postprocess = postprocess_or_keep
 
 
 def jobs_of(job: Any) -> list:

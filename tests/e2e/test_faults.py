@@ -57,6 +57,24 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_pa
     assert again.jobs()["train_adapter"] == 0
 
 
+def test_a_killed_consumer_costs_the_others_nothing(finished, tmp_path):
+    """What another consumer of the same server had finished stays, and is not made again."""
+    folder = unmeasured(finished, tmp_path)
+    answers = folder / f"results/eval/{TUNED}/generations.jsonl"
+    answers.unlink()
+    run = Workflow(folder)
+    run.until(answers.exists)
+    for process in run.left():
+        if "measure_latency.py" in " ".join(process.cmdline()):
+            process.kill()
+    assert run.wait(120) != 0
+    run.assert_gone()
+    assert answers.exists()
+    again = finish(folder)
+    assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
+    assert again.jobs()["generate_answers"] == 0
+
+
 ADAPTER = "results/runs/s.r-2/manifest.json"
 
 
