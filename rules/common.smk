@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from sftflow import cutoff, plan
-from sftflow.codegraph import code_digest, package_versions
+from sftflow.codegraph import code_digest, package_versions, remember_trees
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
@@ -51,6 +51,7 @@ PACKAGES = {
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])
+remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
     workflow, untracked=() if CONFIG["track_versions"] else ("packages",)
 )

@@ -10,15 +10,24 @@ that import it. A file under scripts/templates/ that a module names counts as pa
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
+import inspect
+import json
+import re
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from sftflow.manifests import sha256_file, write_text
 from sftflow.meaning import meaning
 
 SCRIPTS = Path(__file__).parents[1]
+# A tree is digested as this Python writes it, by the rules of meaning.py as they stand.
+MEMORY = f"{sys.version_info[:2]} {sha256_file(inspect.getfile(meaning))}"
 
 
 def _module_file(name: str) -> Path | None:
@@ -29,24 +38,55 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
-def _imported(tree: ast.AST) -> set[Path]:
-    """Return the files of this repository that a module imports, lazily or not."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {file for name in names if (file := _module_file(name))}
+# What syntax trees said, by the digest of the file's bytes: kept between processes, for
+# looking at all of them takes a second.
+_said: dict[str, list] = {}
+_kept: set[Path] = set()
 
 
-def _named_files(tree: ast.AST) -> set[Path]:
-    """Return the templates that a module names, and those that these include."""
+def remember_trees(path: Path) -> None:
+    """Use what an earlier process found in ``path``, and keep there what this one finds."""
+    global _said  # one memory per process
+    with suppress(OSError, ValueError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(known, dict) and known.get("format") == MEMORY:
+            _said = {**known["said"], **_said}
+    if path not in _kept:
+        _kept.add(path)
+        atexit.register(_keep_trees, path, len(_said))
+
+
+def _keep_trees(path: Path, known: int) -> None:
+    if len(_said) != known and path.parent.parent.is_dir():
+        with suppress(OSError):
+            write_text(path, json.dumps({"format": MEMORY, "said": _said}))
+
+
+def _from_tree(source: bytes) -> list:
+    """Return a module's digest, the names that it imports, and its texts that may name files."""
+    key = hashlib.sha256(source).hexdigest()
+    if key not in _said:
+        tree = ast.parse(source)
+        names: set[str] = set()
+        texts: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module)
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+        files = sorted(text for text in texts if re.fullmatch(r"[\w.-]+\.\w+", text))
+        digest = hashlib.sha256(meaning(tree).encode()).hexdigest()
+        _said[key] = [digest, sorted(names), files]
+    return _said[key]
+
+
+def _named_files(texts: Iterable[str]) -> set[Path]:
+    """Return the templates among these names, and those that these include."""
     folder = SCRIPTS / "templates"
-    texts = {
-        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    }
+    texts = set(texts)
     named = {f for f in folder.glob("*") if f.name in texts} if folder.is_dir() else set()
     todo = list(named)
     while todo:
@@ -61,9 +101,9 @@ def _named_files(tree: ast.AST) -> set[Path]:
 @cache
 def _file_facts(path: Path) -> tuple[str, frozenset[Path], frozenset[Path]]:
     """Return a module's digest, the repository's modules and the templates that it uses."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    below, named = frozenset(_imported(tree)), frozenset(_named_files(tree))
-    return hashlib.sha256(meaning(tree).encode()).hexdigest(), below, named
+    digest, names, texts = _from_tree(path.read_bytes())
+    below = frozenset(file for name in names if (file := _module_file(name)))
+    return digest, below, frozenset(_named_files(texts))
 
 
 def code_files(script: Path) -> list[Path]:

@@ -80,3 +80,27 @@ def test_a_snapshot_names_functions_and_methods(scripts):
 
 def test_versions_are_named():
     assert list(codegraph.package_versions(["pytest", "numpy"])) == ["numpy", "pytest"]
+
+
+def test_what_trees_said_is_kept_by_content(scripts, tmp_path, monkeypatch):
+    path = tmp_path / "results/.cache/code.json"
+    path.parent.parent.mkdir()
+    monkeypatch.setattr(codegraph, "_said", {})
+    before = digest()
+    codegraph._keep_trees(path, 0)
+    monkeypatch.setattr(codegraph, "_said", {})
+    monkeypatch.setattr(codegraph.atexit, "register", lambda *_: None)
+    codegraph.remember_trees(path)
+    monkeypatch.setattr(codegraph, "meaning", lambda _: "never asked")
+    assert digest() == before
+    (scripts / "pkg/far.py").write_text("def g(x):\n    return x + 2\n")
+    assert digest() != before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "another", "said": {}}'])
+def test_a_memory_of_another_kind_is_not_used(tmp_path, text, monkeypatch):
+    monkeypatch.setattr(codegraph.atexit, "register", lambda *_: None)
+    (tmp_path / "code.json").write_text(text)
+    before = dict(codegraph._said)
+    codegraph.remember_trees(tmp_path / "code.json")
+    assert codegraph._said == before
