@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from staleness.project import Project, prompt
+from staleness.project import REPO, Project, prompt
 
 KEY = "*"  # the templated key; there is one at a time
 RUN, BASE = "s.r-2", "t"
@@ -131,6 +131,11 @@ def _other_package(project: Project) -> dict[str, str]:
     about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sacrebleu\nVersion: 99.0\n")
     return {"PYTHONPATH": str(about.parent)}
+
+
+def _template_start() -> str:
+    """Return the first line of the shipped chat template."""
+    return (REPO / "config/templates/chatml.jinja").read_text().splitlines()[0]
 
 
 def _first_row(project: Project) -> str:
@@ -360,7 +365,11 @@ CHANGED = [
     ),
     Edit(
         "the chat template",
-        _append("raw/chat.jinja", "{# other bytes, same tokens #}"),
+        _replace(
+            "raw/chat.jinja",
+            _template_start(),
+            "{#- other bytes, same tokens -#}" + _template_start(),
+        ),
         {
             f"prepare_base {BASE}",
             "template_data *",
