@@ -18,6 +18,7 @@ from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
 from sftflow.jobs import set_job_environment
 from sftflow.manifests import canonical_json, sha256_json
+from sftflow.modelfolders import model_parts
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks, named_files
 from sftflow.workfolder import hold_folder

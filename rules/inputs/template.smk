@@ -22,11 +22,19 @@ def base_spec(wildcards):
 def base_digest(wildcards):
     """Return the content of what a base is read from: its folder and its chat template."""
     entry, template = CONFIG["bases"][wildcards.base], template_file(wildcards.base)
-    folder = entry["path"]
     return [
-        content_digest(project_path(folder)) if folder is not None else None,
+        base_files_digest(entry) if entry["path"] is not None else None,
         content_digest(template) if template is not None else None,
     ]
+
+
+def base_files_digest(entry):
+    """Return what the files of a base's folder hold that a model is made of; no cards."""
+    folder = Path(project_path(entry["path"]))
+    if not folder.is_dir():
+        return content_digest(str(folder))
+    taken, left_out = model_parts(folder, entry["trust_remote_code"])
+    return sha256_json([[(p.name, DIGESTS.content(p)) for p in taken], left_out])
 
 
 def templated_rows(wildcards):

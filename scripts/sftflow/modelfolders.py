@@ -91,23 +91,37 @@ def check_source(folder: Path) -> None:
 def copy_model(source: Path, folder: Path, code: bool) -> list[str]:
     """Copy the small files of a model and link its weights; return the names left out.
 
-    Left out are pickles and whatever else no loader reads; Python files too, unless ``code``.
+    Left out are pickles and, unless ``code``, Python files; cards, pictures and whatever else no
+    loader reads are not even told.
     """
     check_source(source)
     weights = {path.name for path in weight_files(source)}
-    left_out = []
-    for path in sorted(source.iterdir()):
+    taken, left_out = model_parts(source, code)
+    for path in taken:
         if path.name in weights:
             link(path.resolve(), folder / path.name)
-        elif path.is_file() and _is_wanted(path.name, code):
-            shutil.copyfile(path, folder / path.name)
         else:
-            left_out.append(path.name)
+            shutil.copyfile(path, folder / path.name)
     return left_out
 
 
+def model_parts(folder: Path, code: bool) -> tuple[list[Path], list[str]]:
+    """Return the files of a folder that make the model, and the names that are left out."""
+    try:
+        weights = {path.name for path in weight_files(folder)}
+    except StageError:  # told when the model is made; until then every file may be one
+        weights = {path.name for path in folder.glob("*.safetensors")}
+    taken, left_out = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name in weights or (path.is_file() and _is_wanted(path.name, code)):
+            taken.append(path)
+        elif path.suffix in (*PICKLES, CODE) and path.name not in weights:
+            left_out.append(path.name)
+    return taken, left_out
+
+
 def _is_wanted(name: str, code: bool) -> bool:
-    if name in ("manifest.json", "model.safetensors.index.json") or name.startswith("."):
+    if name in ("manifest.json", INDEX) or name.startswith("."):
         return name == INDEX
     return name.endswith(SMALL) or (code and name.endswith(CODE))
 

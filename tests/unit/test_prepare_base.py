@@ -143,6 +143,7 @@ def test_copies_a_folder_and_links_its_weights(made, tmp_path):
     modelfolders.copy_model(made, source, code=False)
     (source / "training_args.bin").write_bytes(b"pickle")
     (source / "evil.py").write_text("raise SystemExit")
+    (source / "README.md").write_text("a card")
     copy = tmp_path / "models" / "mine"
     manifest = prepare(copy, path=str(source), template="native")
     assert (copy / "model.safetensors").stat().st_ino == (
@@ -150,6 +151,7 @@ def test_copies_a_folder_and_links_its_weights(made, tmp_path):
     ).stat().st_ino
     assert manifest["source"] == {"kind": "path", "left_out": ["evil.py", "training_args.bin"]}
     assert not (copy / "evil.py").exists()
+    assert not (copy / "README.md").exists()
     assert str(tmp_path) not in (copy / "manifest.json").read_text()
 
 
