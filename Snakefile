@@ -26,6 +26,7 @@ include: "rules/report.smk"
 localrules:
     all,
     data,
+    tokens,
     models,
     scores,
 
@@ -44,6 +45,12 @@ rule data:
     """Sources read, cleaned, split and reported."""
     input:
         collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
+
+
+rule tokens:
+    """Tokens and loss masks of every run, and pages to look at them before a training."""
+    input:
+        collect("results/templated/{key}/preview.html", key=TEMPLATED),
 
 
 rule models:

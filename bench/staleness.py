@@ -89,8 +89,8 @@ def main() -> None:
             project = copied(finished, kept)  # at the same place: a plain rule knows its path
             edit.make(project)
             ran = project.planned(**edit.environment(project))
-            told = unnecessary(ran, edit.expected | edit.may), missed(ran, edit.expected)
-            counts = [len(edit.expected), len(ran), *map(len, told)]
+            told = unnecessary(ran, edit.stale | edit.may), missed(ran, edit.stale)
+            counts = [len(edit.stale), len(ran), *map(len, told)]
             rows.append(f"| {edit.name} | {' | '.join(map(str, counts))} |\n")
             sums = [a + b for a, b in zip(sums, counts, strict=True)]
             sys.stderr.write(rows[-1])

@@ -50,6 +50,13 @@ class Edit:
     expected: set[str] = field(default_factory=set)
     may: set[str] = field(default_factory=set)  # depends on what a model happens to answer
     environment: Callable[[Project], dict[str, str]] = lambda _: {}
+    targets: tuple[str, ...] = ()
+    # All that is stale, where less than all is asked for. What is made of it is known only then.
+    stale: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Let everything that is stale be what runs, unless something else is said."""
+        object.__setattr__(self, "stale", self.stale or self.expected)
 
 
 def _set(*keys: str | int, to: object) -> Callable[[Project], None]:
@@ -84,6 +91,15 @@ def _append(name: str, text: str) -> Callable[[Project], None]:
 
 def _replace(name: str, old: str, new: str) -> Callable[[Project], None]:
     return lambda project: project.replace(name, old, new)
+
+
+def _cut(project: Project, name: str, text: str) -> None:
+    """Take text out of a file."""
+    project.replace(name, text, "")
+
+
+def _write(name: str, text: str) -> Callable[[Project], object]:
+    return lambda project: (project.folder / name).write_text(text)
 
 
 def _delete(name: str) -> Callable[[Project], None]:
@@ -139,8 +155,54 @@ def _template_start() -> str:
     return (REPO / "config/templates/chatml.jinja").read_text().splitlines()[0]
 
 
+def _rows(project: Project) -> list[str]:
+    return project.path("raw/a.jsonl").read_text().splitlines(keepends=True)
+
+
+def _write_rows(project: Project, rows: list[str]) -> None:
+    project.path("raw/a.jsonl").write_text("".join(rows))
+
+
 def _first_row(project: Project) -> str:
-    return project.path("raw/a.jsonl").read_text().splitlines(keepends=True)[0]
+    return _rows(project)[0]
+
+
+def _swap_rows(project: Project) -> None:
+    """Let two rows of the training part change places."""
+    first, second = _training_rows(project)[:2]
+    rows = _rows(project)
+    rows[first], rows[second] = rows[second], rows[first]
+    _write_rows(project, rows)
+
+
+def _training_rows(project: Project) -> list[int]:
+    """Return the places in raw/a.jsonl of rows in the training part."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(project.path("results/datasets/d/train.parquet")).to_pylist()
+    return sorted(row["row"] - 1 for row in rows if row["source"] == "a")
+
+
+def _base_as_folder(project: Project) -> None:
+    """Give the base that was made here as a folder, as a user gives one of theirs."""
+    shutil.copytree(project.path("results/models/t"), project.folder / "raw/base")
+    project.config["bases"]["t"] = {"path": "raw/base", "template": "raw/chat.jinja"}
+    project.write_config()
+
+
+def _nudge_a_weight(project: Project) -> None:
+    """Change one weight of the base's folder; keep the file as it was beside it."""
+    from safetensors.torch import load_file, save_file
+
+    path = project.path("raw/base/model.safetensors")
+    weights = load_file(path)
+    path.rename(project.folder / "raw/as-it-was.safetensors")
+    weights["model.norm.weight"][0] += 0.5
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _weights_as_they_were(project: Project) -> None:
+    project.path("raw/as-it-was.safetensors").rename(project.path("raw/base/model.safetensors"))
 
 
 def _rename_local(project: Project) -> None:
@@ -236,6 +298,25 @@ NOTHING = [
     Edit("a server option that shapes no answer", _set("serve", to={"start_timeout_s": 800})),
 ]
 
+# The answer is not like that of any other row, and no cleaning step minds it.
+NEW_ROW = '{"instruction": "Say where the river goes", "output": "to the sea"}\n'
+DATA = {"ingest_source a", "clean_dataset d", "split_dataset d", "report_dataset d"}
+TOKENS = {"template_data *"}
+TO_TOKENS = ("data", "tokens")
+EVERYTHING = {
+    "ingest_source a",
+    "ingest_source b",
+    "clean_dataset d",
+    "split_dataset d",
+    *PAGES,
+    f"prepare_base {BASE}",
+    *TOKENS,
+    *TRAINED,
+    *measured(BASE),
+    *measured(RUN),
+    *TOLD,
+}
+
 STOPPED = [
     Edit(
         "white space in a raw file",
@@ -259,6 +340,53 @@ STOPPED = [
         _set(*STEPS, 1, "max_answer_chars", to=8192),
         {"clean_dataset d", *PAGES},
     ),
+    Edit(
+        "a row added",
+        lambda p: p.append("raw/a.jsonl", NEW_ROW),
+        {*DATA, *TOKENS},
+        targets=TO_TOKENS,
+        stale={*DATA, *TOKENS, *TRAINED},
+    ),
+    Edit(
+        "the row taken back before a training saw it",
+        lambda p: _write_rows(p, [row for row in _rows(p) if row != NEW_ROW]),
+        {*DATA, *TOKENS},
+    ),
+    Edit(
+        "two rows change places",
+        _swap_rows,
+        {*DATA, *TOKENS},
+        targets=TO_TOKENS,
+        stale={*DATA, *TOKENS, *TRAINED},
+    ),
+    Edit("the rows put back in their places", _swap_rows, {*DATA, *TOKENS}),
+    Edit(
+        "a real change in a module that every stage imports",
+        _append("scripts/sftflow/manifests.py", "\nUNUSED = 1\n"),
+        {*DATA, "ingest_source b"},
+        targets=("data",),
+        stale=EVERYTHING,
+    ),
+    Edit(
+        "the change taken back",
+        lambda p: _cut(p, "scripts/sftflow/manifests.py", "\nUNUSED = 1\n"),
+        {*DATA, "ingest_source b"},
+    ),
+    # The page tells where a base came from.
+    Edit(
+        "the base given as a folder",
+        _base_as_folder,
+        {f"prepare_base {BASE}", "build_report"},
+    ),
+    Edit("a model card in the base's folder", _write("raw/base/README.md", "# A model\n")),
+    Edit(
+        "a weight in the base's folder",
+        _nudge_a_weight,
+        {f"prepare_base {BASE}", *TRAINED},
+        targets=("models",),
+        stale={f"prepare_base {BASE}", *TRAINED, f"measure_loss {BASE}"},
+    ),
+    Edit("the weight as it was", _weights_as_they_were, {f"prepare_base {BASE}", *TRAINED}),
     Edit(
         "a real change in a module that one stage imports",
         _append("scripts/sftflow/splitting.py", "\nUNUSED = 1\n"),
@@ -378,16 +506,11 @@ CHANGED = [
 
 def _change_training_row(project: Project) -> None:
     """Change the answer of a row that lies in the training part."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(project.path("results/datasets/d/train.parquet")).to_pylist()
-    row = next(r["row"] for r in rows if r["source"] == "a")
-    path = project.path("raw/a.jsonl")
-    lines = path.read_text().splitlines(keepends=True)
-    changed = re.sub(r'("output":\s+")', r"\1well, ", lines[row - 1])
-    assert changed != lines[row - 1]
-    lines[row - 1] = changed
-    path.write_text("".join(lines))
+    row, lines = _training_rows(project)[0], _rows(project)
+    changed = re.sub(r'("output":\s+")', r"\1well, ", lines[row])
+    assert changed != lines[row]
+    lines[row] = changed
+    _write_rows(project, lines)
 
 
 TABLE = [*NOTHING, *STOPPED, *CHANGED]
@@ -395,6 +518,12 @@ TABLE = [*NOTHING, *STOPPED, *CHANGED]
 # These undo the edit before them, or are made by running sftflow: no edits of stock Snakemake's.
 CONTINUED = {
     "the step off and on again",
+    "the row taken back before a training saw it",
+    "the rows put back in their places",
+    "the change taken back",
+    "a model card in the base's folder",
+    "a weight in the base's folder",
+    "the weight as it was",
     "the package as it was",
     "a run removed",
     "an interrupted run continued",

@@ -16,6 +16,7 @@ import yaml
 REPO = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "profiles", "envs", "config")
 # A job that runs, alone or in a group; its wildcards stand some lines below.
+TARGETS = ("all", "data", "tokens", "models", "scores", "serve_model")
 STARTED = re.compile(r"\s*(?:local)?rule (\w+):$")
 
 TASK = """\
@@ -197,4 +198,4 @@ def jobs_in(text: str) -> set[str]:
             jobs.append([found[1]])
         elif jobs and line.strip().startswith("wildcards: "):
             jobs[-1][1:] = re.findall(r"=([^,\s]+)", line)
-    return {" ".join(job) for job in jobs if job[0] not in ("all", "serve_model")}
+    return {" ".join(job) for job in jobs if job[0] not in TARGETS}
