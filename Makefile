@@ -4,12 +4,14 @@
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make lock   pin the newest versions that envs/*.in allow
 #
+# WORKERS=n lets n tests run at a time (2; 0 runs them one by one, in this process).
 # ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.
 
 ENV ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 PYTHON ?= python3.11
 CORES ?= all
 CONFIG ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := envs/$(ENV).txt
@@ -30,7 +32,7 @@ tidy: setup
 	@$(BIN)/python scripts/tidy.py $(ARGUMENTS)
 
 test: setup system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 25
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not e2e"
