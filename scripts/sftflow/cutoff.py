@@ -10,8 +10,8 @@ service: of the jobs that wait for a server only the stale ones run, and without
 server is not started.
 
 ``install`` replaces two methods of Snakemake's DAG, in the process that plans; jobs on a
-cluster are started by name and need no plan. A third method, of jobs, keeps what had finished when
-another job of the group failed. The lock pins the Snakemake that this was made for.
+cluster are started by name and need no plan. Two methods of jobs are replaced everywhere, so
+that no failure takes a finished result with it. The lock pins the Snakemake that this was made for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from snakemake.io import is_flagged
 from snakemake.jobs import Job
 from snakemake.logging import logger
 
+from sftflow import previous
 from sftflow.digests import Digests
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, read_record, write_record
@@ -173,7 +174,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     """
     digests = Digests("results/.cache/digests.json")
     if not workflow.is_main_process:
-        keep_what_finished(None)
+        keep_results(None)
         return digests
     if not snakemake.__version__.startswith(MADE_FOR):
         raise RuntimeError(
@@ -198,31 +199,44 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         if not workflow.dryrun:
             await spare(dag, judgement, finish)
 
-    keep_what_finished(judgement)
+    keep_results(judgement)
     DAG.update_needrun = update_needrun
     DAG.finish = finish_and_look
     return digests
 
 
-def keep_what_finished(judgement: Judgement | None) -> None:
-    """Let a job that had finished when another one at the same server failed keep its results.
+def keep_results(judgement: Judgement | None) -> None:
+    """Let no failure take a finished result with it.
 
-    Snakemake (9.27) removes the outputs of the whole group. They were removed before the jobs
-    began, too, and each stage renames its outputs into place at its end: what is there is whole.
+    Snakemake (9.27) deletes a job's former outputs before the job starts, and the outputs of a
+    whole group if one of its jobs fails. Here the former outputs are kept aside until there are
+    new ones (previous.py); and of a group at a server, what had finished stays: it was not there
+    before, and each stage renames its outputs into place at its end, so what is there is whole.
     """
-    postprocess = Job.postprocess
+    remove, postprocess = Job.remove_existing_output, Job.postprocess
 
-    async def postprocess_or_keep(job: Any, error: bool = False, **options: Any) -> None:
+    async def set_aside(job: Any) -> None:
+        if not is_service(job):
+            previous.set_aside(map(str, job.output))
+        await remove(job)
+
+    async def postprocess_and_keep(job: Any, error: bool = False, **options: Any) -> None:
+        outputs = [str(path) for path in job.output]
         asked = any(is_service(above) for above in job.dag.dependencies[job])
-        if not (error and asked and all(Path(path).exists() for path in job.output)):
-            await postprocess(job, error=error, **options)
+        finished = error and asked and all(Path(path).exists() for path in outputs)
+        if finished:
+            logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
+        await postprocess(job, error=error and not finished, **options)
+        if error and not finished:
+            if previous.put_back(outputs):
+                logger.info(f"The former result of {describe(job)} is as it was.")
             return
-        logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
-        await postprocess(job, **options)
-        if judgement is not None:
+        previous.drop(outputs)
+        if finished and judgement is not None:
             judgement.record(job)
 
-    Job.postprocess = postprocess_or_keep
+    Job.remove_existing_output = set_aside
+    Job.postprocess = postprocess_and_keep
 
 
 def jobs_of(job: Any) -> list:

@@ -81,6 +81,26 @@ def test_a_killed_consumer_costs_the_others_nothing(finished, tmp_path):
     assert again.jobs()[first] == 0
 
 
+def test_a_failed_rerun_leaves_the_former_result(tmp_path):
+    """A setting that no row survives is tried and taken back: nothing was lost, nothing runs."""
+    project = Project(tmp_path / "project")
+    project.run("data")
+    before = vouched(project.folder)
+    length = project.config["datasets"]["d"]["clean"][1]
+    length["min_answer_chars"] = 100
+    project.write_config()
+    failed = project.snakemake("--cores", "all", "data")
+    assert failed.returncode != 0
+    assert "none of 90 rows can be used" in failed.stdout + failed.stderr
+    assert "The former result of clean_dataset d is as it was" in failed.stdout + failed.stderr
+    assert vouched(project.folder) == before
+    assert not (project.folder / "results/.previous").exists()
+    assert "clean_dataset d" in project.planned("data")
+    length["min_answer_chars"] = 1
+    project.write_config()
+    assert project.planned("data") == set()
+
+
 ADAPTER = "results/runs/s.r-2/manifest.json"
 
 
