@@ -32,7 +32,7 @@ tidy: setup
 	@$(BIN)/python scripts/tidy.py $(ARGUMENTS)
 
 test: setup system
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 25
+	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder --durations 25
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not e2e"

@@ -1,23 +1,29 @@
-"""What may run beside what, when `make test` runs two tests at a time."""
+"""Which tests stay together when `make test` runs two at a time."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-TESTS = Path(__file__).parent
+# These share runs that take minutes (fixtures `finished` and `real`, the project of staleness/):
+# one worker makes such a run once, for all of them.
+TOGETHER = {
+    "tests/e2e/test_default.py": "default",
+    "tests/e2e/test_faults.py": "default",
+    "tests/e2e/test_realdata.py": "default",
+    "tests/staleness/test_table.py": "staleness",
+    "tests/staleness/test_why.py": "staleness",
+}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep tests together that share a finished run: a worker makes it once, for all of them."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+# xdist 3.8 has groups of its own, but pytest 9.2 has other node ids than it writes them into.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a worker a file at a time, or all files of a group."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
 
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::", 1)[0]
+            return TOGETHER.get(file, file)
 
-def _group(item: pytest.Item) -> str:
-    if "finished" in getattr(item, "fixturenames", ()):
-        return "default"
-    folder, *rest = item.path.relative_to(TESTS).parts
-    return folder if folder == "staleness" else "/".join([folder, *rest])
+    return ByFile(config, log)
