@@ -13,6 +13,7 @@ rule prepare_base:
     output:
         config="results/models/{base}/config.json",
         tokenizer="results/models/{base}/TOKENIZER.SHA256SUMS",
+        start="results/models/{base}/START.SHA256SUMS",
         sums="results/models/{base}/SHA256SUMS",
         manifest="results/models/{base}/manifest.json",
     log:
@@ -44,6 +45,7 @@ rule template_data:
         train="results/templated/{key}/train.parquet",
         validation="results/templated/{key}/validation.parquet",
         preview="results/templated/{key}/preview.html",
+        rejected="results/templated/{key}/rejected.parquet",
         sums="results/templated/{key}/SHA256SUMS",
         manifest="results/templated/{key}/manifest.json",
     log:

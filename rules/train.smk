@@ -39,7 +39,7 @@ rule train_adapter:
         'exec python "$SFTFLOW_HOME/scripts/train_adapter.py" --spec {params.spec:q} --log {log}'
         " --templated {params.templated} --model {params.start} --adapter {output.adapter}"
         " --history {output.history} --samples {output.samples}"
-        " --checkpoints {params.checkpoints} --manifest {output.manifest}"
+        " --checkpoints {params.checkpoints} --manifest {output.manifest} --code {params.code}"
 
 
 rule merge_adapter:
@@ -47,7 +47,7 @@ rule merge_adapter:
     input:
         run="results/runs/{run}/manifest.json",
         adapter="results/runs/{run}/adapter",
-        start=start_model,
+        start=merged_into,
         data=templated_tokens,
     output:
         config="results/models/{run}/config.json",

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sftflow.folders import built_beside, check_payloads
+from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.manifests import read_manifest, sha256_file, write_manifest, write_text
 from sftflow.merging import (
     compare,
@@ -40,7 +40,7 @@ NO_PAYLOAD = ("manifest.json", "SHA256SUMS", CARD)
 def check_base(run: dict[str, Any], base: Path) -> None:
     """Raise StageError unless ``base`` is the very model that the run started from."""
     check_payloads(base)
-    given = sha256_file(base / "SHA256SUMS")
+    given = sha256_file(base / START_SUMS)
     trained_on = run["base"]["sha256"]
     if given != trained_on:
         raise StageError(
@@ -145,6 +145,7 @@ def main(argv: list[str] | None = None) -> None:
         if faults:
             raise StageError(f"{spec['run']}: {'; '.join(faults)}")
         write_text(built / CARD, model_card(run, proof, dtype))
+        make_readable(built)
     write_manifest(
         args.manifest,
         stage="merge_adapter",

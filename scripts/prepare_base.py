@@ -3,7 +3,7 @@
 reads   nothing (make), a local model folder (path), or the hub at a pinned revision (hub);
         the chat template's file, unless the template is the model's own (native)
 writes  model/: config.json, *.safetensors, the tokenizer's files, chat_template.jinja,
-        generation_config.json, TOKENIZER.SHA256SUMS, SHA256SUMS, manifest.json
+        generation_config.json, {TOKENIZER,START}.SHA256SUMS, SHA256SUMS, manifest.json
 
 The folder is built beside its place and put there whole, so it is never half there.
 """
@@ -11,14 +11,12 @@ The folder is built beside its place and put there whole, so it is never half th
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sftflow.chat_templates import PROBE, ChatTemplate, load_tokenizer, tokenizer_digests
+from sftflow.folders import built_beside
 from sftflow.hub import fetched_model
 from sftflow.jobs import project_path
 from sftflow.manifests import sha256_json, write_manifest
@@ -32,6 +30,7 @@ from sftflow.modelfolders import (
     stop_ids,
     tensor_shapes,
     write_generation_config,
+    write_start_sums,
     write_tokenizer_sums,
 )
 from sftflow.pretraining import make_model
@@ -41,28 +40,6 @@ logger = logging.getLogger("sftflow")
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
 TEMPLATES = Path(__file__).resolve().parents[1] / "config" / "templates"
-
-
-@contextmanager
-def built_beside(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder`` and put it in its place at the end.
-
-    If the block raises, nothing stays; what a killed run left behind is removed first.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*.part"):
-        shutil.rmtree(left)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.part")
-    beside.mkdir()
-    try:
-        yield beside
-        if folder.exists():
-            folder.replace(old)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def template_text(spec: Mapping[str, Any]) -> str | None:
@@ -151,7 +128,7 @@ def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict) -> None:
-    """Write the tokenizer's sums, then sums and manifest of all files."""
+    """Write the sums of parts, and sums and manifest of all files."""
     write_tokenizer_sums(folder)
     payloads = [p for p in folder.iterdir() if p.name != TOKENIZER_SUMS]
     write_manifest(
@@ -166,6 +143,7 @@ def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict
         **tokenizer_digests(folder),
         **facts,
     )
+    write_start_sums(folder)
 
 
 def main(argv: list[str] | None = None) -> None:

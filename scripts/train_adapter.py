@@ -14,13 +14,13 @@ import logging
 import os
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sftflow.chat_templates import load_tokenizer, tokenizer_digests
 from sftflow.checkpoints import fingerprint, newest_valid, remove_others
-from sftflow.codegraph import code_digest, package_versions
-from sftflow.folders import built_beside, check_payloads, make_readable
+from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.history import history_csv, history_rows
 from sftflow.launching import (
     SHARDED,
@@ -123,15 +123,15 @@ class Run:
         self.validation = load_rows(args.templated / "validation.parquet")
         self.base = {
             "name": args.model.name,
-            "sha256": sha256_file(args.model / "SHA256SUMS"),
+            "sha256": sha256_file(args.model / START_SUMS),
         }
         self.fingerprint = fingerprint(
             spec=json.loads(canonical_json(spec)),
             templated=sha256_file(args.templated / "SHA256SUMS"),
             model=self.base["sha256"],
             dtype=self.dtype,
-            code=code_digest("train_adapter"),
-            packages=package_versions(PACKAGES),
+            code=args.code,
+            packages={name: version(name) for name in PACKAGES},
         )
         self.folder = args.checkpoints / self.fingerprint
         self.tokenizer = load_tokenizer(args.model)
@@ -256,7 +256,7 @@ class Run:
             inputs={
                 "train": args.templated / "train.parquet",
                 "validation": args.templated / "validation.parquet",
-                "model": args.model / "SHA256SUMS",
+                "model": args.model / START_SUMS,
             },
             counts=counts,
             packages=PACKAGES,
@@ -266,7 +266,7 @@ class Run:
             device="cuda" if torch.cuda.is_available() else "cpu",
             processes=trainer.args.world_size,
             threads=torch.get_num_threads(),
-            **self.digests,
+            tokenizer_sha256=self.digests["tokenizer_sha256"],
         )
         remove_others(args.checkpoints, self.fingerprint)
 
@@ -290,7 +290,9 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.update(QUIET)
     argv = sys.argv[1:] if argv is None else argv
     names = ("templated", "model", "adapter", "history", "samples", "checkpoints", "manifest")
-    args = stage_parser(__doc__, *names).parse_args(argv)
+    parser = stage_parser(__doc__, *names)
+    parser.add_argument("--code", default="", help="digest of the code; part of the fingerprint")
+    args = parser.parse_args(argv)
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(args.spec, argv)
         return

@@ -18,7 +18,12 @@ def start_folder(wildcards):
 
 
 def start_model(wildcards):
-    """Return what vouches for all files of that model."""
+    """Return what vouches for that model as a training sees it: without the chat template."""
+    return f"{start_folder(wildcards)}/START.SHA256SUMS"
+
+
+def merged_into(wildcards):
+    """Return what vouches for all files of that model, of which the merged one has its share."""
     return f"{start_folder(wildcards)}/SHA256SUMS"
 
 

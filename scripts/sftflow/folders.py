@@ -10,6 +10,10 @@ from pathlib import Path
 from sftflow.manifests import SUMS, sha256_file
 from sftflow.stage import StageError
 
+# Of a start model: what a training starts from. All but the chat template, which has had its say
+# in the tokens.
+START_SUMS = f"START.{SUMS}"
+
 
 @contextmanager
 def built_beside(folder: Path) -> Iterator[Path]:
@@ -18,15 +22,18 @@ def built_beside(folder: Path) -> Iterator[Path]:
     Nothing of it stays if the block raises; what a killed process left is removed first.
     """
     beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    old = folder.with_name(f".{folder.name}.old.part")
+    for left in (beside, old):
+        shutil.rmtree(left, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         yield beside
-        make_readable(beside)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.replace(old)
         beside.replace(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        for left in (beside, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def make_readable(folder: Path) -> None:

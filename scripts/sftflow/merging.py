@@ -21,7 +21,14 @@ LEAST_AGREEMENT = {"float32": 0.999, "float16": 0.99, "bfloat16": 0.98}
 NO_CHANGE = 1e-4  # less than this is the order of additions, not training
 
 WEIGHTS = (".safetensors", ".safetensors.index.json")
-OWN_FILES = ("config.json", "generation_config.json", "manifest.json", "SHA256SUMS", "README.md")
+OWN_FILES = (
+    "config.json",
+    "generation_config.json",
+    "manifest.json",
+    "SHA256SUMS",
+    "START.SHA256SUMS",
+    "README.md",
+)
 
 
 @dataclass

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sftflow.manifests import sha256_file, write_text
+from sftflow.folders import START_SUMS
+from sftflow.manifests import SUMS, sha256_file, write_text
 from sftflow.stage import StageError
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -215,6 +216,13 @@ def write_tokenizer_sums(folder: Path) -> None:
     present = [name for name in sorted(TOKENIZER_FILES) if (folder / name).is_file()]
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in present]
     write_text(folder / TOKENIZER_SUMS, "".join(lines))
+
+
+def write_start_sums(folder: Path) -> None:
+    """Write the digests of what a training starts from, as SHA256SUMS has them."""
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.endswith("  chat_template.jinja\n")]
+    write_text(folder / START_SUMS, "".join(kept))
 
 
 def text_digest(text: str) -> str:

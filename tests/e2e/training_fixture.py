@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sftflow.folders import START_SUMS
 from sftflow.manifests import write_manifest
+from sftflow.modelfolders import write_start_sums
 from sftflow.records import RECORD, content_id, message, write_table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,9 +101,10 @@ def write_base(folder, seed=0):
 
 def vouch(folder):
     """Write the folder's sums again, as prepare_base does."""
-    books = ("manifest.json", "SHA256SUMS")
+    books = ("manifest.json", "SHA256SUMS", START_SUMS)
     payloads = [path for path in folder.iterdir() if path.name not in books]
     write_manifest(folder / "manifest.json", stage="prepare_base", spec={}, payloads=payloads)
+    write_start_sums(folder)
 
 
 def command(stage, spec, **paths):

@@ -495,7 +495,7 @@ CHANGED = [
         {
             f"prepare_base {BASE}",
             "template_data *",
-            *TRAINED,
+            f"merge_adapter {RUN}",
             *((measured(RUN) | measured(BASE)) - ANSWERS),
             *TOLD,
         },

@@ -1,6 +1,6 @@
 import pytest
 
-from sftflow.folders import built_beside, check_payloads
+from sftflow.folders import built_beside, check_payloads, make_readable
 from sftflow.manifests import write_manifest
 from sftflow.stage import StageError
 
@@ -11,15 +11,21 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     (tmp_path / ".model.part" / "old").write_text("half")
     with built_beside(target) as built:
         (built / "a").write_text("1")
-        (built / "a").chmod(0o600)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     assert [p.name for p in target.iterdir()] == ["a"]
-    assert (target / "a").stat().st_mode & 0o777 == 0o644
     with pytest.raises(ValueError), built_beside(target) as built:
         (built / "b").write_text("2")
         raise ValueError
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     assert [p.name for p in target.iterdir()] == ["a"]
+
+
+def test_others_may_read_what_safetensors_wrote(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/weights").write_text("1")
+    (tmp_path / "sub/weights").chmod(0o600)
+    make_readable(tmp_path)
+    assert (tmp_path / "sub/weights").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize(

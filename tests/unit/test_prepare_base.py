@@ -101,7 +101,12 @@ def test_plain_folder_with_its_books(made):
         "manifest.json",
         "SHA256SUMS",
         "TOKENIZER.SHA256SUMS",
+        "START.SHA256SUMS",
     }
+    listed = (made / "START.SHA256SUMS").read_text()
+    assert "model.safetensors" in listed
+    assert "tokenizer.json" in listed
+    assert "chat_template.jinja" not in listed
     manifest = read_manifest(made / "manifest.json")
     # embeddings 600 x 32; attention 32x32 q (+32), 32x16 k (+16), 32x16 v (+16), 32x32 o;
     # MLP 3 x 32 x 48; norms 3 x 32 (two of the layer, one at the end)
@@ -265,16 +270,6 @@ def test_stop_ids_are_those_of_the_model_and_the_templates(tmp_path):
     modelfolders.write_generation_config(tmp_path, [3, 5, 7], 0)
     settings = json.loads((tmp_path / "generation_config.json").read_text())
     assert settings == {"eos_token_id": [3, 5, 7], "pad_token_id": 0, "top_p": 0.8}
-
-
-def test_failed_build_leaves_the_old_folder(made, tmp_path):
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    (folder / "kept").write_text("old")
-    with pytest.raises(RuntimeError), prepare_base.built_beside(folder):
-        raise RuntimeError
-    assert (folder / "kept").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_hub_needs_a_pinned_revision(tmp_path):
