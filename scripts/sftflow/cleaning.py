@@ -32,6 +32,8 @@ BLANK_ENDS = re.compile(r"[ \t\u00a0\u3000]+(?=\n)")
 GAPS = re.compile(r"\n{4,}")
 CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 SCRIPT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+CELL_END = re.compile(r"</t[dh]\s*>(?=\s*<t[dh]\b)", re.IGNORECASE)  # 1 and 2 are not 12
 LINE_TAG = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(
     r"</?(?:p|br|div|span|b|i|u|a|ul|ol|li|table|thead|tbody|tr|td|th|strong|em|font|img|h[1-6]|"
@@ -108,7 +110,8 @@ def text_without_html(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    without = TAG.sub("", LINE_TAG.sub("\n", SCRIPT.sub("", text)))
+    text = CELL_END.sub("\t", SCRIPT.sub("", COMMENT.sub("", text)))
+    without = TAG.sub("", LINE_TAG.sub("\n", text))
     return html.unescape(without).replace("\u00a0", " ")
 
 
