@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from sftflow.cleaningstep import Record, Records, Step, rewritten
+from sftflow.credentials import secrets
+from sftflow.personaldata import personal_data
 from sftflow.prompts import answer_key, context_key, conversation_key
 from sftflow.records import RECORD, read_rows, write_table
 from sftflow.stage import StageError
@@ -231,4 +233,6 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "conflicts": conflicts,
+    "personal_data": personal_data,
+    "secrets": secrets,
 }

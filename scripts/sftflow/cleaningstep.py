@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.manifests import canonical_json
+from sftflow.stage import StageError
 
 Record = dict[str, Any]
 Records = Iterator[Record]
@@ -57,6 +58,12 @@ class Step:
         if self.totals:
             counts["totals"] = dict(sorted(self.totals.items()))
         return counts
+
+
+def one_of(step: Step, option: str, value: str, known: Iterable[str]) -> None:
+    """Raise StageError unless ``value`` is one that the option knows."""
+    if value not in known:
+        raise StageError(f"{step.name}: {option} is {value!r}; expected one of {', '.join(known)}")
 
 
 def rewritten(records: Records, step: Step, rewrite: Callable[[str], str]) -> Records:
