@@ -48,6 +48,7 @@ def source_folders(wildcards):
 
 # What a cleaning step uses beside the text group; tracked only where the step is in the config.
 STEP_PACKAGES = {
+    "language": ("py3langid",),
     "personal_data": ("phonenumbers",),
     "secrets": ("detect-secrets",),
 }

@@ -22,6 +22,7 @@ import numpy as np
 
 from sftflow.cleaningstep import Record, Records, Step, rewritten
 from sftflow.credentials import secrets
+from sftflow.languages import language
 from sftflow.personaldata import personal_data
 from sftflow.prompts import answer_key, context_key, conversation_key
 from sftflow.records import RECORD, read_rows, write_table
@@ -233,6 +234,7 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "conflicts": conflicts,
+    "language": language,
     "personal_data": personal_data,
     "secrets": secrets,
 }
