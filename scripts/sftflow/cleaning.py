@@ -20,12 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from sftflow.boilerplate import boilerplate
 from sftflow.cleaningstep import Record, Records, Step, rewritten
+from sftflow.controltokens import control_tokens
 from sftflow.credentials import secrets
 from sftflow.languages import language
 from sftflow.personaldata import personal_data
+from sftflow.placeholders import placeholders
 from sftflow.prompts import answer_key, context_key, conversation_key
 from sftflow.records import RECORD, read_rows, write_table
+from sftflow.refusals import refusals
 from sftflow.stage import StageError
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -234,7 +238,11 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "conflicts": conflicts,
+    "placeholders": placeholders,
     "language": language,
     "personal_data": personal_data,
     "secrets": secrets,
+    "control_tokens": control_tokens,
+    "refusals": refusals,
+    "boilerplate": boilerplate,
 }
