@@ -51,6 +51,7 @@ STEP_PACKAGES = {
     "language": ("py3langid",),
     "personal_data": ("phonenumbers",),
     "secrets": ("detect-secrets",),
+    "format": ("markdown-it-py",),
 }
 
 

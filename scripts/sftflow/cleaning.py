@@ -28,9 +28,12 @@ from sftflow.languages import language
 from sftflow.personaldata import personal_data
 from sftflow.placeholders import placeholders
 from sftflow.prompts import answer_key, context_key, conversation_key
+from sftflow.qualityrules import quality_rules
 from sftflow.records import RECORD, read_rows, write_table
 from sftflow.refusals import refusals
 from sftflow.stage import StageError
+from sftflow.textformat import text_format
+from sftflow.turnrules import turns
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Joiners (U+200C, U+200D) and direction marks stay: scripts and emoji need them.
@@ -238,6 +241,7 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "conflicts": conflicts,
+    "turns": turns,
     "placeholders": placeholders,
     "language": language,
     "personal_data": personal_data,
@@ -245,4 +249,6 @@ STEPS: dict[str, Callable[..., Records]] = {
     "control_tokens": control_tokens,
     "refusals": refusals,
     "boilerplate": boilerplate,
+    "format": text_format,
+    "quality_rules": quality_rules,
 }
