@@ -24,6 +24,7 @@ from sftflow.boilerplate import boilerplate
 from sftflow.cleaningstep import Record, Records, Step, rewritten
 from sftflow.controltokens import control_tokens
 from sftflow.credentials import secrets
+from sftflow.judging import judge
 from sftflow.languages import language
 from sftflow.personaldata import personal_data
 from sftflow.placeholders import placeholders
@@ -251,4 +252,5 @@ STEPS: dict[str, Callable[..., Records]] = {
     "boilerplate": boilerplate,
     "format": text_format,
     "quality_rules": quality_rules,
+    "judge": judge,
 }
