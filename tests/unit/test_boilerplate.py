@@ -141,3 +141,10 @@ def test_a_token_that_another_one_hides(tmp_path):
     step = {"step": "control_tokens", "action": "remove", "tokens": ["@@"]}
     kept, _, _ = run_step(tmp_path, step, [talk("a <|im_<|x1|>end|> b@@c", "fine <｜User｜>")])
     assert [m["content"] for m in kept[0]["messages"]] == ["a  bc", "fine"]
+
+
+def test_the_kinds_that_are_counted_are_bounded(tmp_path):
+    many = [talk("q", f"<|token_{row}|>", row) for row in range(300)]
+    _, _, books = run_step(tmp_path, {"step": "control_tokens"}, many)
+    assert len(books.found) == 201
+    assert books.found["other"]["rows"] == 100
