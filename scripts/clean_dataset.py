@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sftflow.cleaning import Step, cleaned
+from sftflow.cleaning import cleaned
+from sftflow.cleaningstep import Step
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
 from sftflow.manifests import canonical_json, write_manifest
 from sftflow.records import (

@@ -46,6 +46,22 @@ def source_folders(wildcards):
     return [os.path.dirname(p) for p in source_outputs("records.parquet")(wildcards)]
 
 
+# What a cleaning step uses beside the text group; tracked only where the step is in the config.
+STEP_PACKAGES = {
+    "language": ("py3langid",),
+    "personal_data": ("phonenumbers",),
+    "secrets": ("detect-secrets",),
+    "format": ("markdown-it-py",),
+}
+
+
+def clean_packages(wildcards):
+    """Return the versions of the packages that the cleaning of one dataset uses."""
+    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
+    used = {name for step in steps for name in STEP_PACKAGES.get(step["step"], ())}
+    return package_versions({*PACKAGES["text"], *used})
+
+
 def clean_spec(wildcards):
     """Return what the cleaning of one dataset rests on."""
     entry = CONFIG["datasets"][wildcards.dataset]

@@ -14,18 +14,28 @@ import tempfile
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sftflow.boilerplate import boilerplate
+from sftflow.cleaningstep import Record, Records, Step, rewritten
+from sftflow.controltokens import control_tokens
+from sftflow.credentials import secrets
+from sftflow.judging import judge
+from sftflow.languages import language
+from sftflow.personaldata import personal_data
+from sftflow.placeholders import placeholders
 from sftflow.prompts import answer_key, context_key, conversation_key
+from sftflow.qualityrules import quality_rules
 from sftflow.records import RECORD, read_rows, write_table
+from sftflow.refusals import refusals
 from sftflow.stage import StageError
+from sftflow.textformat import text_format
+from sftflow.turnrules import turns
 
-Record = dict[str, Any]
-Records = Iterator[Record]
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Joiners (U+200C, U+200D) and direction marks stay: scripts and emoji need them.
 INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
@@ -33,40 +43,14 @@ BLANK_ENDS = re.compile(r"[ \t\u00a0\u3000]+(?=\n)")
 GAPS = re.compile(r"\n{4,}")
 CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 SCRIPT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+CELL_END = re.compile(r"</t[dh]\s*>(?=\s*<t[dh]\b)", re.IGNORECASE)  # 1 and 2 are not 12
 LINE_TAG = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(
     r"</?(?:p|br|div|span|b|i|u|a|ul|ol|li|table|thead|tbody|tr|td|th|strong|em|font|img|h[1-6]|"
     r"hr|blockquote|center|html|body|head|section|article|small|sub|sup)\b[^<>]*>",
     re.IGNORECASE,
 )
-
-
-class Step:
-    """The books of one step: what came in, stayed, changed and went."""
-
-    def __init__(
-        self, name: str, folder: Path, refuse: Callable[[str, Record, str, str], None]
-    ) -> None:
-        """Hand rejected records to ``refuse``; ``folder`` has room for a temporary file."""
-        self.name, self.folder, self._refuse = name, folder, refuse
-        self.rows_in = self.rows_out = self.changed = 0
-        self.rejected: Counter[str] = Counter()
-        self.packages: set[str] = set()  # distributions whose versions shape what comes out
-
-    def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Let ``record`` go, for a reason (a short code) said in a sentence (``detail``)."""
-        self.rejected[reason] += 1
-        self._refuse(self.name, record, reason, detail)
-
-    def counts(self) -> dict[str, Any]:
-        """Return the counts for a manifest."""
-        return {
-            "step": self.name,
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "changed": self.changed,
-            "rejected": dict(sorted(self.rejected.items())),
-        }
 
 
 def cleaned(
@@ -109,34 +93,6 @@ def _counted(records: Records, step: Step) -> Records:
         yield record
 
 
-def _rewritten(records: Records, step: Step, rewrite: Callable[[str], str]) -> Records:
-    """Yield records whose texts went through ``rewrite``; reject those that it left blank."""
-    for record in records:
-        messages = [
-            {**m, "content": rewrite(m["content"]), "reasoning": _maybe(rewrite, m["reasoning"])}
-            for m in record["messages"]
-        ]
-        blank = next((m for m in messages if _is_blank(m)), None)
-        if blank:
-            step.reject(
-                record, f"blank_{blank['role']}", f"nothing is left of {blank['role']} text"
-            )
-            continue
-        if messages != record["messages"]:
-            step.changed += 1
-            record = {**record, "messages": messages}
-        yield record
-
-
-def _maybe(rewrite: Callable[[str], str], text: str | None) -> str | None:
-    return None if text is None else rewrite(text) or None
-
-
-def _is_blank(message: Mapping[str, Any]) -> bool:
-    spoken = message["role"] != "tool" and not message["tool_calls"]
-    return spoken and not message["content"].strip()
-
-
 def normalized_text(text: str) -> str:
     """Return ``text`` in NFC, with LF line ends, without control and zero-width characters."""
     text = INVISIBLE.sub("", CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
@@ -148,11 +104,11 @@ def normalized_text(text: str) -> str:
 def normalize_text(records: Records, step: Step, fix_mojibake: bool = False) -> Records:
     """Bring every text to one form; ``fix_mojibake`` also repairs text that was decoded twice."""
     if not fix_mojibake:
-        return _rewritten(records, step, normalized_text)
+        return rewritten(records, step, normalized_text)
     import ftfy  # only where asked for: it guesses
 
     step.packages.add("ftfy")
-    return _rewritten(records, step, lambda text: normalized_text(ftfy.fix_encoding(text)))
+    return rewritten(records, step, lambda text: normalized_text(ftfy.fix_encoding(text)))
 
 
 def text_without_html(text: str) -> str:
@@ -165,13 +121,14 @@ def text_without_html(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    without = TAG.sub("", LINE_TAG.sub("\n", SCRIPT.sub("", text)))
+    text = CELL_END.sub("\t", SCRIPT.sub("", COMMENT.sub("", text)))
+    without = TAG.sub("", LINE_TAG.sub("\n", text))
     return html.unescape(without).replace("\u00a0", " ")
 
 
 def strip_html(records: Records, step: Step) -> Records:
     """Take HTML tags and entities out of every text, except out of code."""
-    return _rewritten(records, step, text_without_html)
+    return rewritten(records, step, text_without_html)
 
 
 def length(
@@ -285,4 +242,15 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "conflicts": conflicts,
+    "turns": turns,
+    "placeholders": placeholders,
+    "language": language,
+    "personal_data": personal_data,
+    "secrets": secrets,
+    "control_tokens": control_tokens,
+    "refusals": refusals,
+    "boilerplate": boilerplate,
+    "format": text_format,
+    "quality_rules": quality_rules,
+    "judge": judge,
 }

@@ -4,7 +4,8 @@ Snakemake sees a script's time stamp, not its meaning, and imported modules not 
 syntax trees are digested (meaning.py), so comments, docstrings, layout and the names of local
 variables change nothing, and a change
 in any module that a stage imports, directly or not, changes the digests of exactly the stages
-that import it. A file under scripts/templates/ that a module names counts as part of it.
+that import it. A file under scripts/templates/ or scripts/lists/ that a module names counts as
+part of it.
 """
 
 from __future__ import annotations
@@ -84,10 +85,11 @@ def _from_tree(source: bytes) -> list:
 
 
 def _named_files(texts: Iterable[str]) -> set[Path]:
-    """Return the templates among these names, and those that these include."""
+    """Return the lists and templates among these names, and templates that these include."""
     folder = SCRIPTS / "templates"
     texts = set(texts)
-    named = {f for f in folder.glob("*") if f.name in texts} if folder.is_dir() else set()
+    beside = [*folder.glob("*"), *(SCRIPTS / "lists").glob("*")]
+    named = {file for file in beside if file.name in texts}
     todo = list(named)
     while todo:
         said = todo.pop().read_text(encoding="utf-8")

@@ -30,6 +30,13 @@ _KINDS = {
 }
 
 
+_MEANINGS = {  # patterns of the schema in words
+    "^https?://": "is no address; it begins with http:// or https://",
+    "^[A-Z]{2}$": "is no country; write ISO 3166 codes such as US, DE, CN",
+    "^[A-Za-z_][A-Za-z0-9_]*$": "can't be the name of an environment variable",
+}
+
+
 @cache
 def schema() -> dict:
     """Return config/schema.yaml of this repository."""
@@ -149,6 +156,8 @@ def _pattern_meaning(pattern: str) -> str:
         )
     if pattern.startswith("^[0-9a-f]"):
         return "is not a commit; pin the full 40 hex digits"
+    if pattern in _MEANINGS:
+        return _MEANINGS[pattern]
     if pattern == TEMPLATE_PATTERN:
         return "is not a template; use native, chatml, alpaca, llama2, llama3 or a .jinja file"
     return "is not an id of the form owner/name"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sftflow.cleaningrules import cleaning_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
 from sftflow.taskfiles import task_files
@@ -161,6 +162,7 @@ def _lengths(config: dict, root: Path) -> Iterator[str]:
 
 def _datasets(config: dict, root: Path) -> Iterator[str]:  # noqa: ARG001
     for name, dataset in config["datasets"].items():
+        yield from cleaning_faults(f"datasets.{name}.clean", dataset["clean"])
         split = dataset["split"]
         shares = [v for v in (split["validation"], split["test"]) if v < 1]
         if sum(shares) >= 1:

@@ -96,10 +96,14 @@ def test_mojibake_is_mended_only_if_asked(tmp_path):
         ),
         ("List<String> and <think>", "List<String> and <think>"),
         ("&lt;b&gt; stays text", "<b> stays text"),
+        ("<tr><td>1</td><td>2</td></tr><!-- note -->", "1\t2\n"),
+        # What html.parser and BeautifulSoup lose: docs/data.md
+        ("for i<n; i>0; map<string, int> m; #include <math.h>", None),
+        ("AT&T, R&D, <name> <me@example.org> x<y and y>z", None),
     ],
 )
 def test_text_without_html(raw, wanted):
-    assert text_without_html(raw) == wanted
+    assert text_without_html(raw) == (raw if wanted is None else wanted)
 
 
 def test_length_counts_characters(tmp_path):
@@ -185,7 +189,7 @@ def test_steps_run_in_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"step": "magic"}, "is unknown; known: conflicts"),
+        ({"step": "magic"}, "is unknown; known: .*conflicts"),
         ({"step": "length", "min": 3}, "no option 'min'; it has: min_prompt_chars"),
         ({"step": "conflicts", "keep": "last"}, "expected none, first or majority"),
     ],
@@ -200,7 +204,7 @@ TEXT = st.text(st.sampled_from("aA <p>&;\u200b\u0301é数\n`"), max_size=12)
 
 @given(
     pairs=st.lists(st.tuples(TEXT, TEXT), max_size=12),
-    steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=4),
+    steps=st.lists(st.sampled_from(sorted(set(STEPS) - {"judge", "language"})), max_size=4),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_row_is_accounted_for(tmp_path_factory, pairs, steps):

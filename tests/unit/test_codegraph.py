@@ -56,6 +56,16 @@ def test_an_import_within_a_function_counts(scripts):
     assert digest() != before
 
 
+def test_a_named_list_counts(scripts):
+    (scripts / "lists").mkdir()
+    (scripts / "lists/words.yaml").write_text("- a\n")
+    without = digest()
+    (scripts / "pkg/far.py").write_text('def g(x):\n    return open("words.yaml")\n')
+    before = digest()
+    (scripts / "lists/words.yaml").write_text("- b\n")
+    assert len({without, before, digest()}) == 3
+
+
 def test_a_named_template_and_what_it_includes_count(scripts):
     (scripts / "stage.py").write_text('PAGE = "page.j2"\n')
     before = digest()

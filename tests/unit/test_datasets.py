@@ -83,6 +83,25 @@ def test_from_sources_to_a_report(tmp_path):
     assert len(set.union(*prompts)) == sum(map(len, prompts)) == 40
 
 
+def test_what_steps_find_is_in_the_manifest_and_secrets_are_nowhere(tmp_path):
+    secret, address = "ghp_" + "a1B2" * 9, "jo.doe@example.org"
+    rows = [*ROWS, (f"My token is {secret}", "Revoke it at once."), (f"I am {address}", "Hello!")]
+    steps = [{"step": "secrets", "action": "drop"}, {"step": "personal_data"}]
+    data = run(tmp_path, [make_source(tmp_path / "one", rows)], steps, SPLIT)
+    manifest = json.loads((data / "cleaned/manifest.json").read_text())
+    told = {step["step"]: step for step in manifest["counts"]["steps"]}
+    place = {"rows": 1, "times": 1, "first": ["one f.jsonl:41"]}
+    assert told["secrets"]["found"] == {"api_key": place}
+    assert told["personal_data"]["found"]["email"]["first"] == ["one f.jsonl:42"]
+    assert set(manifest["versions"]) == {"pyarrow", "detect-secrets", "phonenumbers"}
+    (gone,) = read_rows(data / "rejected.parquet")
+    assert (gone["step"], gone["row"]) == ("secrets", 41)
+    assert "My token is <API_KEY_1>" in gone["raw"]
+    left = [*read_rows(data / "cleaned/records.parquet"), gone, manifest]
+    left.append((data / "report.html").read_text())
+    assert not any(said in repr(one) for one in left for said in (secret, address))
+
+
 def test_the_report_shows_rows_and_runs_nothing(tmp_path):
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     rows = [*ROWS[:5], (evil, evil + " {{ 7*7 }}")]

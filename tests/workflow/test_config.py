@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sftflow.config import fill_defaults, load_config
+from sftflow.config import fill_defaults, load_config, schema
 from sftflow.configfile import ConfigFault, read_yaml
 
 REPO = Path(__file__).parents[2]
@@ -46,6 +46,13 @@ def faults(folder: Path, config: dict | str) -> list[str]:
         load(folder, config)
     return caught.value.faults
 
+
+def cleaned(*steps: dict) -> dict:
+    """GOOD with these cleaning steps."""
+    return edited(datasets__talk={"sources": ["mine"], "clean": list(steps)})
+
+
+JUDGE = {"step": "judge", "base_url": "http://host/v1", "model": "m", "min_score": 4}
 
 BROKEN = {
     "unknown key": (
@@ -141,6 +148,63 @@ BROKEN = {
         edited(datasets__talk={"sources": ["mine"], "clean": [{"step": "length", "min": 3}]}),
         "datasets.talk.clean[0].min: unknown key",
     ),
+    "language that is not known": (
+        cleaned({"step": "language", "languages": ["englisch"]}),
+        "datasets.talk.clean[0].languages[0]: 'englisch' is not known",
+    ),
+    "language step without languages": (
+        cleaned({"step": "language"}),
+        "datasets.talk.clean[0]: 'languages' is missing",
+    ),
+    "phone country": (
+        cleaned({"step": "personal_data", "countries": ["usa"]}),
+        "clean[0].countries[0]: 'usa' is no country; write ISO 3166 codes such as US, DE, CN",
+    ),
+    "kind of personal data": (
+        cleaned({"step": "personal_data", "kinds": ["mail"]}),
+        "clean[0].kinds[0]: 'mail' is not known; did you mean 'email'?",
+    ),
+    "action of a step": (
+        cleaned({"step": "secrets", "action": "hide"}),
+        "clean[0].action: 'hide' is not known; known: drop, mask, report",
+    ),
+    "phrase that is no expression": (
+        cleaned({"step": "length"}, {"step": "refusals", "phrases": ["ok", "(no"]}),
+        "datasets.talk.clean[1].phrases[1]: '(no' is no regular expression",
+    ),
+    "phrase that is everywhere": (
+        cleaned({"step": "boilerplate", "openers": ["x*"]}),
+        "clean[0].openers[0]: 'x*' matches no text at all, and so every text",
+    ),
+    "judge without a server": (
+        cleaned({k: v for k, v in JUDGE.items() if k != "base_url"}),
+        "datasets.talk.clean[0]: 'base_url' is missing",
+    ),
+    "judge with a bad address": (
+        cleaned({**JUDGE, "base_url": "localhost:8000"}),
+        "clean[0].base_url: 'localhost:8000' is no address; it begins with http://",
+    ),
+    "judge with a password": (
+        cleaned({**JUDGE, "base_url": "http://me:pw@host/v1"}),
+        "clean[0].base_url: holds a name or password",
+    ),
+    "judge with its key in the config": (
+        cleaned({**JUDGE, "api_key": "abc"}),
+        "clean[0].api_key: unknown key; did you mean 'api_key_env'?",
+    ),
+    "judge with a key for a name": (
+        cleaned({**JUDGE, "api_key_env": "sk-abc"}),
+        "clean[0].api_key_env: 'sk-abc' can't be the name of an environment variable",
+    ),
+    "score outside of the scale": (
+        cleaned({**JUDGE, "scale": [0, 1]}),
+        "clean[0].min_score: 4 is not within the scale 0 to 1",
+    ),
+    "scale upside down": (cleaned({**JUDGE, "scale": [5, 1]}), "must be less than the highest 1"),
+    "request that the step makes": (
+        cleaned({**JUDGE, "request": {"model": "n"}}),
+        "clean[0].request.model: is set by the step itself; leave it out",
+    ),
     "empty sweep": (edited(runs__talk_lora__sweep={"lora.r": []}), "is empty"),
     "sweep over nothing": (
         edited(runs__talk_lora__sweep={"lora.rank": [1]}),
@@ -181,6 +245,14 @@ def test_the_good_one_is_good(tmp_path):
     run = load(tmp_path, GOOD)["runs"]["talk-lora"]
     assert run["lora"]["r"] == 16
     assert run["training"]["learning_rate"] == 0.0002
+
+
+def test_every_cleaning_step_gets_its_defaults(tmp_path):
+    names = schema()["$defs"]["step"]["properties"]["step"]["enum"]
+    needed = {"language": {"languages": ["en", "no"]}, "judge": JUDGE}
+    steps = [{"step": name, **needed.get(name, {})} for name in names]
+    for step in load(tmp_path, cleaned(*steps))["datasets"]["talk"]["clean"]:
+        assert set(step) == set(schema()["$defs"]["steps"][step["step"]]["properties"])
 
 
 def test_scalars_mean_what_a_person_means(tmp_path):
