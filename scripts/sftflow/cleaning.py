@@ -29,8 +29,9 @@ Records = Iterator[Record]
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Joiners (U+200C, U+200D) and direction marks stay: scripts and emoji need them.
 INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
-BLANK_ENDS = re.compile(r"[ \t\u00a0\u3000]+(?=\n)")
-GAPS = re.compile(r"\n{4,}")
+BLANKS = " \t\u00a0\u3000"
+GAP = "\n\n\n\n"
+GAPS = re.compile(GAP + "+")
 CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 SCRIPT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 LINE_TAG = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^<>]*>", re.IGNORECASE)
@@ -139,10 +140,14 @@ def _is_blank(message: Mapping[str, Any]) -> bool:
 
 def normalized_text(text: str) -> str:
     """Return ``text`` in NFC, with LF line ends, without control and zero-width characters."""
-    text = INVISIBLE.sub("", CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-    # After the removal, since a removed character may have kept two apart that belong together.
-    text = unicodedata.normalize("NFC", text)
-    return GAPS.sub("\n\n\n", BLANK_ENDS.sub("", text)).strip()
+    if text.isascii() and text.isprintable():  # one clean line: the same, ten times as fast
+        return text.strip()
+    text = CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if not text.isascii():
+        # After the removals: a removed character may have kept two apart that belong together.
+        text = unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+    text = "\n".join(line.rstrip(BLANKS) for line in text.split("\n"))
+    return (GAPS.sub("\n\n\n", text) if GAP in text else text).strip()
 
 
 def normalize_text(records: Records, step: Step, fix_mojibake: bool = False) -> Records:
