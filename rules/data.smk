@@ -50,7 +50,7 @@ rule clean_dataset:
         "../envs/conda.yaml"
     params:
         code=code("clean_dataset"),
-        packages=packages("text"),
+        packages=clean_packages,
         spec=clean_spec,
         folders=source_folders,
     shell:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import html
 import inspect
+import logging
 import re
-import tempfile
 import unicodedata
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sftflow.prompts import answer_key, context_key, conversation_key
-from sftflow.records import RECORD, read_rows, write_table
+from sftflow.conflicts import conflicts
+from sftflow.nearduplicates import near_duplicates
+from sftflow.notes import Notes
+from sftflow.prompts import conversation_key
 from sftflow.stage import StageError
 
+logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 Records = Iterator[Record]
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -52,6 +52,7 @@ class Step:
         self.name, self.folder, self._refuse = name, folder, refuse
         self.rows_in = self.rows_out = self.changed = 0
         self.rejected: Counter[str] = Counter()
+        self.notes = Notes()  # what was noticed and let be
         self.packages: set[str] = set()  # distributions whose versions shape what comes out
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
@@ -59,15 +60,23 @@ class Step:
         self.rejected[reason] += 1
         self._refuse(self.name, record, reason, detail)
 
+    def note(self, record: Record, code: str, detail: str) -> None:
+        """Count and log what was noticed about ``record``, which stays."""
+        where = f"{record['source']} {record['file']}:{record['row']}"
+        self.notes.add(code, where)
+        logger.info("%s: %s: %s: %s", self.name, where, code, detail)
+
     def counts(self) -> dict[str, Any]:
         """Return the counts for a manifest."""
-        return {
+        counts = {
             "step": self.name,
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
             "changed": self.changed,
             "rejected": dict(sorted(self.rejected.items())),
         }
+        noticed = self.notes.summary()
+        return {**counts, "noticed": noticed} if noticed else counts
 
 
 def cleaned(
@@ -228,66 +237,11 @@ def exact_duplicates(records: Records, step: Step) -> Records:
         step.reject(record, "duplicate", f"says the same as {source} {name}:{row}")
 
 
-def conflicts(
-    records: Records, step: Step, keep: str = "none", ignore_system: bool = False
-) -> Records:
-    """Settle prompts with several different answers: keep none, the first or the majority's.
-
-    A prompt is all that stands before the last answer. Its system prompt may well change what is
-    right; ``ignore_system`` says that in this data it does not.
-    Records are spooled to a file, since the last one may contradict the first; in memory stay
-    16 bytes for each.
-    """
-    if keep not in ("none", "first", "majority"):
-        raise StageError(f"conflicts: keep is {keep!r}; expected none, first or majority")
-    with tempfile.TemporaryDirectory(prefix=".conflicts-", dir=step.folder) as folder:
-        spool = Path(folder) / "records.parquet"
-        contexts, answers = array("Q"), array("Q")
-        write_table(spool, _noted(records, contexts, answers, ignore_system), RECORD)
-        rivals = rival_answers(contexts, answers)
-        for record, context, answer in zip(read_rows(spool), contexts, answers, strict=True):
-            if context not in rivals or answer == _chosen(rivals[context], keep):
-                yield record
-            else:
-                said = f"its prompt has {len(rivals[context])} different answers; keep: {keep}"
-                step.reject(record, "conflict", said)
-
-
-def _noted(records: Records, contexts: array, answers: array, ignore_system: bool) -> Records:
-    for record in records:
-        contexts.append(context_key(record, ignore_system))
-        answers.append(answer_key(record))
-        yield record
-
-
-def rival_answers(contexts: array, answers: array) -> dict[int, dict[int, int]]:
-    """Return, for each context with several answers, how often each came, in their order."""
-    context, answer = (np.array(keys, dtype=np.uint64) for keys in (contexts, answers))
-    order = np.lexsort((answer, context))
-    same_context = context[order][1:] == context[order][:-1]
-    other_answer = answer[order][1:] != answer[order][:-1]
-    disputed = context[order][1:][same_context & other_answer]
-    rivals: dict[int, dict[int, int]] = {}
-    for row in np.flatnonzero(np.isin(context, disputed)):
-        counts = rivals.setdefault(contexts[row], {})
-        counts[answers[row]] = counts.get(answers[row], 0) + 1
-    return rivals
-
-
-def _chosen(counts: dict[int, int], keep: str) -> int | None:
-    """Return the key of the answer that stays; None where all go, as in a tie."""
-    if keep == "first":
-        return next(iter(counts))
-    if keep == "none":
-        return None
-    (most, times), (_, next_times) = Counter(counts).most_common(2)
-    return most if times > next_times else None
-
-
 STEPS: dict[str, Callable[..., Records]] = {
     "normalize_text": normalize_text,
     "strip_html": strip_html,
     "length": length,
     "exact_duplicates": exact_duplicates,
+    "near_duplicates": near_duplicates,
     "conflicts": conflicts,
 }

@@ -141,6 +141,30 @@ BROKEN = {
         edited(datasets__talk={"sources": ["mine"], "clean": [{"step": "length", "min": 3}]}),
         "datasets.talk.clean[0].min: unknown key",
     ),
+    "threshold over 1": (
+        edited(
+            datasets__talk={
+                "sources": ["mine"],
+                "clean": [{"step": "near_duplicates", "threshold": 80}],
+            }
+        ),
+        "datasets.talk.clean[0].threshold: 80 is out of range, must be at most 1",
+    ),
+    "unknown comparison": (
+        edited(
+            datasets__talk={
+                "sources": ["mine"],
+                "clean": [{"step": "near_duplicates", "compare": "promt"}],
+            }
+        ),
+        "datasets.talk.clean[0].compare: 'promt' is not known; did you mean 'prompt'?",
+    ),
+    "near in words": (
+        edited(
+            datasets__talk={"sources": ["mine"], "clean": [{"step": "conflicts", "near": "close"}]}
+        ),
+        "datasets.talk.clean[0].near: must be a number or null, not 'close'",
+    ),
     "empty sweep": (edited(runs__talk_lora__sweep={"lora.r": []}), "is empty"),
     "sweep over nothing": (
         edited(runs__talk_lora__sweep={"lora.rank": [1]}),
