@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import inspect
-import logging
 import re
 import unicodedata
 from collections import Counter
@@ -19,13 +18,12 @@ from typing import Any
 
 from sftflow.conflicts import conflicts
 from sftflow.nearduplicates import near_duplicates
-from sftflow.notes import Notes
 from sftflow.prompts import conversation_key
 from sftflow.stage import StageError
 
-logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 Records = Iterator[Record]
+MOST_PLACES = 3
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Joiners (U+200C, U+200D) and direction marks stay: scripts and emoji need them.
 INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
@@ -52,7 +50,8 @@ class Step:
         self.name, self.folder, self._refuse = name, folder, refuse
         self.rows_in = self.rows_out = self.changed = 0
         self.rejected: Counter[str] = Counter()
-        self.notes = Notes()  # what was noticed and let be
+        self.found: dict[str, dict[str, Any]] = {}
+        self.totals: Counter[str] = Counter()  # what else a step adds up
         self.packages: set[str] = set()  # distributions whose versions shape what comes out
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
@@ -60,11 +59,14 @@ class Step:
         self.rejected[reason] += 1
         self._refuse(self.name, record, reason, detail)
 
-    def note(self, record: Record, code: str, detail: str) -> None:
-        """Count and log what was noticed about ``record``, which stays."""
-        where = f"{record['source']} {record['file']}:{record['row']}"
-        self.notes.add(code, where)
-        logger.info("%s: %s: %s: %s", self.name, where, code, detail)
+    def note(self, record: Record, kinds: Mapping[str, int]) -> None:
+        """Count what was found in ``record``, kind -> times; the first places are named."""
+        for kind, times in kinds.items():
+            entry = self.found.setdefault(kind, {"rows": 0, "times": 0, "first": []})
+            entry["rows"] += 1
+            entry["times"] += times
+            if len(entry["first"]) < MOST_PLACES:
+                entry["first"].append(f"{record['source']} {record['file']}:{record['row']}")
 
     def counts(self) -> dict[str, Any]:
         """Return the counts for a manifest."""
@@ -75,8 +77,11 @@ class Step:
             "changed": self.changed,
             "rejected": dict(sorted(self.rejected.items())),
         }
-        noticed = self.notes.summary()
-        return {**counts, "noticed": noticed} if noticed else counts
+        if self.found:
+            counts["found"] = dict(sorted(self.found.items()))
+        if self.totals:
+            counts["totals"] = dict(sorted(self.totals.items()))
+        return counts
 
 
 def cleaned(

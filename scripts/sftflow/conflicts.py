@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sftflow.stage import StageError
 if TYPE_CHECKING:
     from sftflow.cleaning import Step
 
+logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 Records = Iterator[Record]
 KEEP = ("none", "first", "majority", "report")
@@ -55,10 +57,11 @@ def conflicts(
             contexts = _near_contexts(noted, contexts, step, (near, ngram, ignore_system))
         rivals = rival_answers(contexts, answers)
         firsts: dict[int, int] = {}
-        for number, context in enumerate(contexts):
+        for row, context in enumerate(contexts):
             if context in rivals:
-                firsts.setdefault(context, number)
-        for record, context, answer in zip(spool.read(), contexts, answers, strict=True):
+                firsts.setdefault(context, row)
+        rows = zip(spool.read(), contexts, answers, strict=True)
+        for number, (record, context, answer) in enumerate(rows):
             if context not in rivals or answer == _chosen(rivals[context], keep):
                 yield record
                 continue
@@ -66,7 +69,8 @@ def conflicts(
             if near is not None:
                 said += f", with those nearly the same from {places[firsts[context]]} on"
             if keep == "report":
-                step.note(record, "conflict", said)
+                step.note(record, {"conflict": 1})
+                logger.info("conflict: %s: %s", places[number], said)
                 yield record
             else:
                 step.reject(record, "conflict", f"{said}; keep: {keep}")
@@ -97,7 +101,7 @@ def _near_contexts(
                 index.add(compared_text(said), setting_key(record, ignore_system))
         leaders = [leader for leader, _ in index.leaders()]
         if index.crowded:
-            step.notes.add(CROWD, n=index.crowded)
+            step.totals[CROWD] += index.crowded
     keys = list(numbers)
     return array("Q", (keys[leaders[numbers[context]]] for context in contexts))
 
@@ -120,7 +124,7 @@ def _chosen(counts: dict[int, int], keep: str) -> int | None:
     """Return the key of the answer that stays; None where all go, as in a tie."""
     if keep == "first":
         return next(iter(counts))
-    if keep == "none":
+    if keep in ("none", "report"):
         return None
     (most, times), (_, next_times) = Counter(counts).most_common(2)
     return most if times > next_times else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sftflow.cleaning import Step
 
 Record = dict[str, Any]
-CROWD = "compared_with_a_part"  # the code under which a full bucket is noted
+CROWD = "compared_with_a_part"  # rows that met too many others to be compared with each
 
 
 def near_duplicates(
@@ -57,7 +57,7 @@ def near_duplicates(
                 said = f"nearly {places[leader]}: {alike:.1%} of their {ngram}-grams are shared"
                 step.reject(record, "near_duplicate", said)
         if index.crowded:
-            step.notes.add(CROWD, n=index.crowded)
+            step.totals[CROWD] += index.crowded
 
 
 def compared_text(messages: Sequence[Mapping[str, Any]]) -> str:

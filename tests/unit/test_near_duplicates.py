@@ -54,7 +54,7 @@ def test_the_first_stays_and_is_named(tmp_path):
     said = "nearly s f.jsonl:1: 83.3% of their 3-grams are shared"
     assert gone == {3: ("near_duplicate", said)}
     assert counts["rejected"] == {"near_duplicate": 1}
-    assert "noticed" not in counts
+    assert not {"found", "totals"} & set(counts)
 
 
 def test_chinese(tmp_path):
@@ -156,11 +156,16 @@ def test_near_conflicts_name_where_it_begins(tmp_path):
 
 def test_report_counts_and_names_conflicts(tmp_path, caplog):
     records = [record("Q?", "yes", 1), record("q?", "no", 2), record("R?", "yes", 3)]
+    records.append(record("q?", "Yes", 4))  # a majority for yes is named as well
     with caplog.at_level("INFO"):
         kept, gone, counts = run(tmp_path, {"step": "conflicts", "keep": "report"}, records)
-    assert (kept, gone) == ([1, 2, 3], {})
-    assert counts["noticed"] == {"conflict": {"count": 2, "first": "s f.jsonl:1"}}
-    assert "s f.jsonl:2: conflict: its prompt has 2 different answers" in caplog.text
+    assert (kept, gone) == ([1, 2, 3, 4], {})
+    assert counts["found"]["conflict"] == {
+        "rows": 3,
+        "times": 3,
+        "first": ["s f.jsonl:1", "s f.jsonl:2", "s f.jsonl:4"],
+    }
+    assert "conflict: s f.jsonl:2: its prompt has 2 different answers" in caplog.text
 
 
 def test_equal_prompts_stay_one_whatever_lies_between(tmp_path):
