@@ -42,6 +42,7 @@ TEMPLATED = plan.templated_specs(CONFIG)
 PACKAGES = {
     "data": ("pyarrow",),
     "text": ("pyarrow", "ftfy"),
+    "near": ("rensa",),
     "tokens": ("pyarrow", "transformers", "tokenizers"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate"),
     "merge": ("torch", "transformers", "peft"),

@@ -60,7 +60,7 @@ rule clean_dataset:
 
 
 rule split_dataset:
-    """Set validation and test rows aside; one prompt never stands on two sides."""
+    """Set validation and test rows aside; one prompt, or nearly the same, never stands on two sides."""
     input:
         records="results/datasets/{dataset}/cleaned/records.parquet",
     output:
@@ -77,7 +77,7 @@ rule split_dataset:
         "../envs/conda.yaml"
     params:
         code=code("split_dataset"),
-        packages=packages("data"),
+        packages=packages("data", "near"),
         spec=split_spec,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/split_dataset.py" --spec {params.spec:q} --log {log}'

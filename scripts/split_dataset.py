@@ -1,23 +1,29 @@
-"""Set validation and test rows aside; one prompt never stands on two sides.
+"""Set validation and test rows aside; one prompt, or nearly the same, never stands on two sides.
 
 Reads:  records.parquet of the cleaned dataset.
 Writes: train.parquet, validation.parquet, test.parquet (records.RECORD, in the order of the
-        input; a side of 0 rows is a table without rows), manifest.json and SHA256SUMS.
+        input; a side of 0 rows is a table without rows), manifest.json and SHA256SUMS. The
+        manifest says in checks how many rows set aside begin nearly as a training row does.
 Stops:  if the rows are too few for what spec.split asks for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sftflow.manifests import write_manifest
-from sftflow.prompts import prompt_key
+from sftflow.promptgroups import CHECKED_AT, PromptGroups, near_duplicates_across
 from sftflow.records import RECORD, open_table, read_rows
-from sftflow.splitting import SIDES, split_sides
-from sftflow.stage import console, run_stage, stage_parser
+from sftflow.splitting import SIDES, shortfalls, split_sides
+from sftflow.stage import StageError, console, run_stage, stage_parser
+
+ROUNDS = 5  # of a split that its own check finds fault with
+LARGE = 0.2  # share of the rows that begin alike from which a person should know
 
 
 def write_sides(records: Path, sides: np.ndarray, paths: dict[str, Path]) -> None:
@@ -28,29 +34,87 @@ def write_sides(records: Path, sides: np.ndarray, paths: dict[str, Path]) -> Non
             tables[side].add(record)
 
 
+def split(
+    records: Path, spec: Mapping[str, Any], paths: dict[str, Path]
+) -> tuple[PromptGroups, np.ndarray, dict[str, Any]]:
+    """Write the sides; return the groups, the side of each row and what the check found."""
+    settings, folder = spec["split"], paths["train"].parent
+    near = settings["near_duplicates"]
+    groups = PromptGroups(records, folder, near)
+    strata = None
+    if settings["stratify"] == "source":
+        strata = [row["source"] for row in read_rows(records, ["source"])]
+    for _ in range(ROUNDS):
+        try:
+            sides = split_sides(groups.of_row, settings, strata)
+        except StageError as error:
+            raise StageError(f"{error}{_too_much_alike(groups, near)}") from None
+        write_sides(records, sides, paths)
+        held_out = {side: paths[side] for side in ("test", "validation")}
+        across, pairs = near_duplicates_across(paths["train"], held_out, folder, near or CHECKED_AT)
+        if near is None or not pairs:
+            break
+        groups.join(pairs)  # MinHash misses one pair in 500 at the threshold
+    return groups, sides, across
+
+
+def _too_much_alike(groups: PromptGroups, near: float | None) -> str:
+    """Return what to add to a sentence if a large part of the rows counts as one prompt."""
+    rows, largest = len(groups.keys), groups.largest()
+    if near is None or largest <= LARGE * rows:
+        return ""
+    return (
+        f"; {largest} of the {rows} rows begin the same or nearly so (similarity {near:g} or more, "
+        "directly or by way of others): raise split.near_duplicates, or set it to null"
+    )
+
+
+def warn(spec: Mapping[str, Any], groups: PromptGroups, sides: np.ndarray, across: dict) -> None:
+    """Tell a person what of the split may not be as it was meant."""
+    name, near = spec["dataset"], spec["split"]["near_duplicates"]
+    held_out = int((sides != SIDES.index("train")).sum())
+    if across["n"]:
+        first = across["examples"][0]
+        side = next(key for key in first if key in SIDES[:2])
+        console().say(
+            f"{name}: warning: {across['n']} of {held_out} rows set aside begin nearly as a "
+            f"training row does (first: {first[side]} as {first['train']}); "
+            f"split.near_duplicates: {across['threshold']:g} would keep them apart"
+        )
+    missing = shortfalls(sides, spec["split"])
+    for side, (got, wanted) in missing.items():
+        console().say(f"{name}: warning: split.{side} got {got} of the {wanted} rows asked for")
+    if told := _too_much_alike(groups, near):
+        console().say(f"{name}: warning: one group stays in one piece{told}")
+
+
 def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "records", "train", "validation", "test", "manifest")
     args = parser.parse_args(argv)
-    spec = args.spec
-    keys = np.fromiter(
-        (prompt_key(row["messages"]) for row in read_rows(args.records, ["messages"])), np.uint64
-    )
-    sides = split_sides(keys, spec["split"])
     paths = {side: getattr(args, side) for side in SIDES}
-    write_sides(args.records, sides, paths)
+    args.manifest.parent.mkdir(parents=True, exist_ok=True)
+    groups, sides, across = split(args.records, args.spec, paths)
     counts = {side: int((sides == i).sum()) for i, side in enumerate(SIDES)}
     write_manifest(
         args.manifest,
         stage="split_dataset",
-        spec=spec,
+        spec=args.spec,
         payloads=paths.values(),
         inputs={"records": args.records},
-        counts={"rows_in": len(keys), "prompts": len(np.unique(keys)), **counts},
-        packages=["pyarrow"],
+        counts={
+            "rows_in": len(sides),
+            "prompts": groups.prompts,
+            "groups": len(np.unique(groups.of_row)),
+            "largest_group": groups.largest(),
+            **counts,
+        },
+        checks={"near_duplicates_across": across},
+        packages=["pyarrow", "rensa"],
     )
+    warn(args.spec, groups, sides, across)
     shown = ", ".join(f"{counts[side]} {side}" for side in reversed(SIDES))
-    console().say(f"{spec['dataset']}: {shown}")
+    console().say(f"{args.spec['dataset']}: {shown}")
 
 
 if __name__ == "__main__":

@@ -73,3 +73,10 @@ def split_spec(wildcards):
     """Return what the split of one dataset rests on."""
     entry = CONFIG["datasets"][wildcards.dataset]
     return spec_text(dataset=wildcards.dataset, split=entry["split"])
+
+
+def clean_packages(wildcards):
+    """Return the packages whose versions shape what a dataset's cleaning steps leave."""
+    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
+    near = any(s["step"] == "near_duplicates" or s.get("near") for s in steps)
+    return packages("text", *(["near"] if near else []))

@@ -59,5 +59,9 @@ def prompt_key(messages: Messages) -> int:
     Two conversations that begin alike share it, however they go on: the longer one holds the
     shorter one's answer, so they must not stand on two sides of a split.
     """
-    first = next((m["content"] for m in messages if m["role"] == "user"), "")
-    return key_of(normalized(first))
+    return key_of(first_prompt(messages))
+
+
+def first_prompt(messages: Messages) -> str:
+    """Return the first user turn, normalized."""
+    return normalized(next((m["content"] for m in messages if m["role"] == "user"), ""))

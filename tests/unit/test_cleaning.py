@@ -191,7 +191,7 @@ def test_steps_run_in_their_order(tmp_path):
     [
         ({"step": "magic"}, "is unknown; known: .*conflicts"),
         ({"step": "length", "min": 3}, "no option 'min'; it has: min_prompt_chars"),
-        ({"step": "conflicts", "keep": "last"}, "expected none, first or majority"),
+        ({"step": "conflicts", "keep": "last"}, "expected none, first, majority or report"),
     ],
 )
 def test_unknown_steps_and_options(tmp_path, step, message):

@@ -42,6 +42,7 @@ def run(tmp_path, sources, clean, split, most=0.9):
     argv += ["--records", str(data / "cleaned/records.parquet")]
     argv += ["--rejected", str(data / "rejected.parquet")]
     clean_dataset.main([*argv, "--manifest", str(data / "cleaned/manifest.json")])
+    split = {"near_duplicates": 0.8, "stratify": None, **split}
     argv = ["--spec", json.dumps({"dataset": "d", "split": split})]
     argv += ["--records", str(data / "cleaned/records.parquet")]
     for side in ("train", "validation", "test"):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftflow.splitting import SIDES, split_sides, wanted_rows
+from sftflow.splitting import SIDES, shortfalls, split_sides, wanted_rows
 from sftflow.stage import StageError
 
 
@@ -94,3 +94,22 @@ def test_one_prompt_stands_on_one_side(keys, copies, validation, test, seed):
     assert got["test"] <= wanted_rows(test, len(keys), "test")
     assert (got["test"] > 0) == (test > 0)
     assert (got["validation"] > 0) == (validation > 0)
+
+
+def test_strata_give_their_shares():
+    # 90 rows of a, 9 of b, 1 of c: 10 test rows are 9, 1 and 0 of them.
+    strata = ["a"] * 90 + ["b"] * 9 + ["c"]
+    sides = split_sides(range(100), {"validation": 0, "test": 10, "seed": 0}, strata)
+    assert [sum(s == 0 for s in sides[a:b]) for a, b in ((0, 90), (90, 99), (99, 100))] == [9, 1, 0]
+
+
+def test_one_prompt_of_two_strata_stands_on_one_side():
+    keys = list(range(50)) * 2
+    sides = split_sides(keys, {"validation": 10, "test": 10, "seed": 0}, ["a"] * 50 + ["b"] * 50)
+    assert (sides[:50] == sides[50:]).all()
+
+
+def test_shortfalls_are_told_beyond_a_tenth_and_a_row():
+    sides = np.array([0] * 15 + [1] * 9 + [2] * 76)
+    split = {"validation": 10, "test": 20}
+    assert shortfalls(sides, split) == {"test": (15, 20)}

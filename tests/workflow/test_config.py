@@ -205,6 +205,30 @@ BROKEN = {
         cleaned({**JUDGE, "request": {"model": "n"}}),
         "clean[0].request.model: is set by the step itself; leave it out",
     ),
+    "threshold over 1": (
+        edited(
+            datasets__talk={
+                "sources": ["mine"],
+                "clean": [{"step": "near_duplicates", "threshold": 80}],
+            }
+        ),
+        "datasets.talk.clean[0].threshold: 80 is out of range, must be at most 1",
+    ),
+    "unknown comparison": (
+        edited(
+            datasets__talk={
+                "sources": ["mine"],
+                "clean": [{"step": "near_duplicates", "compare": "promt"}],
+            }
+        ),
+        "datasets.talk.clean[0].compare: 'promt' is not known; did you mean 'prompt'?",
+    ),
+    "near in words": (
+        edited(
+            datasets__talk={"sources": ["mine"], "clean": [{"step": "conflicts", "near": "close"}]}
+        ),
+        "datasets.talk.clean[0].near: must be a number or null, not 'close'",
+    ),
     "empty sweep": (edited(runs__talk_lora__sweep={"lora.r": []}), "is empty"),
     "sweep over nothing": (
         edited(runs__talk_lora__sweep={"lora.rank": [1]}),
