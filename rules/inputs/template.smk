@@ -31,7 +31,7 @@ def base_digest(wildcards):
 
 def templated_rows(wildcards):
     """Return the rows that are templated."""
-    folder = f"results/datasets/{TEMPLATED[wildcards.key]['dataset']}"
+    folder = plan.training_folder(CONFIG, TEMPLATED[wildcards.key]["dataset"])
     return [f"{folder}/train.parquet", f"{folder}/validation.parquet"]
 
 
