@@ -4,7 +4,14 @@ from types import SimpleNamespace
 import pytest
 
 from sftflow.stage import StageError
-from sftflow.trainer import Answers, GroupedByLength, Watch, score_trained_positions_only
+from sftflow.trainer import (
+    Answers,
+    GroupedByLength,
+    KeptOrder,
+    MaskedTrainer,
+    Watch,
+    score_trained_positions_only,
+)
 
 
 def test_every_row_once_in_groups_of_like_length():
@@ -33,6 +40,27 @@ def test_a_last_smaller_group_does_not_cut_the_others():
     order = list(GroupedByLength(lengths, group=4, seed=3))
     assert sorted(order) == list(range(11))
     assert len(order[8:]) == 3
+
+
+def test_a_kept_order_is_the_same_in_each_epoch():
+    lengths = [30, 10, 20, 10]
+    assert list(KeptOrder(lengths, "as_is")) == [0, 1, 2, 3]
+    short_first = KeptOrder(lengths, "short_first")
+    assert list(short_first) == list(short_first) == [1, 3, 2, 0]  # equal lengths as they came
+    assert len(short_first) == 4
+    with pytest.raises(StageError, match="'long_first'; expected shuffled"):
+        KeptOrder(lengths, "long_first")
+
+
+def test_the_trainer_keeps_an_order_only_if_told():
+    trainer = MaskedTrainer.__new__(MaskedTrainer)
+    trainer.train_dataset = {"length": [3, 1, 2]}
+    trainer.args = SimpleNamespace(
+        per_device_train_batch_size=1, gradient_accumulation_steps=1, world_size=1, seed=0
+    )
+    assert isinstance(trainer._get_train_sampler(), GroupedByLength)
+    trainer.kept_order = "short_first"
+    assert list(trainer._get_train_sampler()) == [1, 2, 0]
 
 
 def log(watch, step, **logs):
