@@ -15,6 +15,7 @@ if not workflow.overwrite_configfiles:
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/mix.smk"
 include: "rules/template.smk"
 include: "rules/train.smk"
 include: "rules/serve.smk"
@@ -38,13 +39,19 @@ rule all:
         "results/report.html",
         "results/summary.csv",
         collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
+        all_contamination,
         all_measurements,
 
 
 rule data:
-    """Sources read, cleaned, split and reported."""
+    """Sources read, cleaned, split, compared with benchmark questions and reported."""
     input:
         collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
+        all_contamination,
+        collect(
+            "{folder}/train.parquet",
+            folder=[plan.training_folder(CONFIG, name) for name in CONFIG["datasets"]],
+        ),
 
 
 rule tokens:

@@ -47,6 +47,7 @@ PACKAGES = {
     "train": ("torch", "transformers", "trl", "peft", "accelerate"),
     "merge": ("torch", "transformers", "peft"),
     "serve": (vllm_package(),),
+    "questions": ("lm-eval", "datasets"),
     "lm_eval": ("lm-eval", "transformers"),
     "scores": ("sacrebleu", "rouge-score"),
     "report": ("altair",),

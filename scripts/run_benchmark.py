@@ -10,7 +10,6 @@ Answers are greedy unless a task asks otherwise. A limited run says so: its figu
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,59 +17,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sftflow import benchmark, suites
-from sftflow.jobs import project_path
+from sftflow import benchmark
 from sftflow.manifests import replacing, write_json
 from sftflow.serving import Server, served
 from sftflow.stage import StageError, console, run_stage, stage_parser
+from sftflow.suitetasks import load_tasks, own_tasks
 
 BOUNDARY_SHARE = 0.99  # of the pairs; below, the log-likelihoods are of something else
 BOOTSTRAPS = 1000  # for metrics that are no mean
-
-logger = logging.getLogger("sftflow")
-
-
-def own_tasks(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the settings of the tasks of the suite's own folder; {} if it has none."""
-    if spec["folder"] is None:
-        return {}
-    return suites.folder_tasks(project_path(spec["folder"]), spec["tasks"])
-
-
-def load_tasks(
-    spec: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], dataset: Path | None
-) -> list[Any]:
-    """Return lm-eval's tasks and groups of a suite; raise StageError if one is not sound."""
-    from lm_eval.tasks import TaskManager
-
-    from sftflow import lmeval
-
-    suites.check_metrics(own, lmeval.prepare())
-    manager = TaskManager(include_defaults=not own)
-    if not own and (sentence := suites.unknown_task(spec["tasks"], manager.all_tasks, "lm-eval")):
-        raise StageError(sentence)
-    tasks: list[Any] = []
-    for name in spec["tasks"]:
-        try:
-            if own:
-                places = {"folder": project_path(spec["folder"]), "dataset": dataset}
-                tasks.append(lmeval.ConversationTask(config=suites.with_places(own[name], places)))
-            else:
-                loaded = manager.load(name)
-                tasks += (
-                    [loaded["groups"][name]]
-                    if name in loaded["groups"]
-                    else loaded["tasks"].values()
-                )
-        except StageError:
-            raise
-        except Exception as error:
-            logger.exception("task %s", name)
-            said = (str(error).strip().splitlines() or [""])[0]
-            raise StageError(
-                f"task {name} can't be loaded ({type(error).__name__}: {said})"
-            ) from None
-    return tasks
 
 
 def evaluate(

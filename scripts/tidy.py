@@ -59,6 +59,17 @@ def suites_in_use(config: Mapping) -> set[str]:
     }
 
 
+def mixes_in_use(config: Mapping) -> set[str]:
+    """Return what beside its split a dataset has below results/ because a config asks for it."""
+    used: set[str] = set()
+    for name in config["datasets"]:
+        if plan.training_folder(config, name).endswith("/mixed"):
+            used.add(f"datasets/{name}/mixed")
+        if plan.checks_questions(config, name):
+            used |= {f"datasets/{name}/contamination{end}" for end in (".json", ".parquet")}
+    return used
+
+
 def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
     """Return folders and files below ``results`` that no config refers to, sorted."""
     configs = list(configs)
@@ -69,8 +80,9 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
             if entry.is_dir() and entry.name not in kept and not entry.name.startswith("."):
                 found.append(entry)
-    files = set().union(*(suites_in_use(config) for config in configs))
-    for path in sorted(results.glob("eval/*/benchmark/*")):
+    files = set().union(*(suites_in_use(config) | mixes_in_use(config) for config in configs))
+    optional = ("eval/*/benchmark/*", "datasets/*/contamination.*", "datasets/*/mixed")
+    for path in sorted(path for pattern in optional for path in results.glob(pattern)):
         gone = any(path.is_relative_to(folder) for folder in found)
         if not gone and path.relative_to(results).as_posix() not in files:
             found.append(path)

@@ -167,6 +167,7 @@ class Run:
             peft_config=peft_config,
             callbacks=callbacks,
         )
+        trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         check_labels(trainer, self.train)
         return trainer
 

@@ -39,7 +39,7 @@ def base_files_digest(entry):
 
 def templated_rows(wildcards):
     """Return the rows that are templated."""
-    folder = f"results/datasets/{TEMPLATED[wildcards.key]['dataset']}"
+    folder = plan.training_folder(CONFIG, TEMPLATED[wildcards.key]["dataset"])
     return [f"{folder}/train.parquet", f"{folder}/validation.parquet"]
 
 

@@ -33,6 +33,8 @@ def train_spec(wildcards):
     keys = ["method", "training", "launch"] + (
         ["lora"] if run["method"] != "full" else []
     )
+    if run["order"] != "shuffled":
+        keys.append("order")
     return spec_text(run=wildcards.run, **{k: run[k] for k in keys})
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.cleaningrules import cleaning_faults
+from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
 from sftflow.taskfiles import task_files
@@ -31,9 +32,14 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
     faults = list(dangling)
     for check in (_bases, _datasets, _sources, _suites, _files):
         faults += check(config, root)
+    faults += mix_faults(config)
     if not dangling:
         circles = [*_cycles(config)]  # what follows walks along the references
-        faults += circles or [*_runs(config, root), *_lengths(config, root)]
+        faults += circles or [
+            *_runs(config, root),
+            *_lengths(config, root),
+            *decontamination_faults(config),
+        ]
     return faults
 
 

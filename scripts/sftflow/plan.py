@@ -87,6 +87,29 @@ def model_datasets(config: dict, model: str) -> list[str]:
     return _union([config["runs"][run]["dataset"]] for run in descendants(config, model))
 
 
+def dataset_suites(config: dict, dataset: str) -> list[str]:
+    """Return the suites whose questions must not be in a dataset: those of all it goes into."""
+    runs = [name for name, run in config["runs"].items() if run["dataset"] == dataset]
+    return _union(model_suites(config, run) for run in runs)
+
+
+def checks_questions(config: dict, dataset: str) -> bool:
+    """Return whether a dataset is compared with benchmark questions."""
+    action = config["datasets"][dataset]["decontaminate"]["action"]
+    return action != "off" and bool(dataset_suites(config, dataset))
+
+
+def drops_questions(config: dict, dataset: str) -> bool:
+    """Return whether rows with benchmark questions are left out of a dataset."""
+    return config["datasets"][dataset]["decontaminate"]["action"] == "drop"
+
+
+def training_folder(config: dict, dataset: str) -> str:
+    """Return the folder of the rows that trainings read: the split's, or what was made of it."""
+    mixed = config["datasets"][dataset]["mix"] or drops_questions(config, dataset)
+    return f"results/datasets/{dataset}/mixed" if mixed else f"results/datasets/{dataset}"
+
+
 def model_keys(config: dict, model: str) -> list[str]:
     """Return the templated data on whose validation rows a model's loss is measured."""
     return _union([templated_key(config, run)] for run in descendants(config, model))

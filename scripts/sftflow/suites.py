@@ -17,6 +17,21 @@ from sftflow.stage import StageError
 from sftflow.taskfiles import read_task, task_files
 
 STRUCTURE = ("task_list", "tag", "group", "include")  # keys that are no setting of a task
+# What a task file says beside these changes how a question is put or scored, not what it is.
+DECIDING = (
+    "task",
+    "dataset_path",
+    "dataset_name",
+    "dataset_kwargs",
+    "test_split",
+    "validation_split",
+    "output_type",
+    "doc_to_text",
+    "doc_to_choice",
+    "doc_to_target",
+    "should_decontaminate",
+    "doc_to_decontamination_query",
+)
 
 
 def unknown_task(names: Iterable[str], known: Iterable[str], where: str) -> str | None:
@@ -139,6 +154,25 @@ def named_files(
             asked["data_files"] = {k: v for k, v in files.items() if not splits or k in splits}
         named += texts(asked)
     return sorted({text for text in named if text.startswith("{" + place + "}/")})
+
+
+def question_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a task's settings what decides its questions: its tested split and their text."""
+    kept = {key: settings[key] for key in DECIDING if key in settings}
+    if kept.get("test_split"):
+        kept.pop("validation_split", None)
+    tested = kept.get("test_split") or kept.get("validation_split")
+    asked = dict(kept.get("dataset_kwargs") or {})
+    files = asked.get("data_files")
+    if isinstance(files, dict) and tested in files:
+        asked["data_files"] = {tested: files[tested]}
+    return {**kept, "dataset_kwargs": asked}
+
+
+def question_files(settings: Mapping[str, Mapping[str, Any]], place: str) -> list[str]:
+    """Return the paths below ``{place}`` that hold the questions of a suite's own tasks."""
+    asked = {name: question_settings(said) for name, said in settings.items()}
+    return named_files(asked, place, 0)
 
 
 def check_metrics(tasks: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:

@@ -79,10 +79,37 @@ class GroupedByLength(torch.utils.data.Sampler[int]):
             yield from map(int, rows)
 
 
+class KeptOrder(torch.utils.data.Sampler[int]):
+    """Every row once per epoch, in the order of the data or by length; each epoch is the same.
+
+    For a curriculum (Bengio et al. 2009): what the data or the lengths put first is learned first.
+    """
+
+    def __init__(self, lengths: Sequence[int], order: str) -> None:
+        """Order rows of ``lengths`` (tokens): ``as_is`` or ``short_first``."""
+        if order not in ("as_is", "short_first"):
+            raise StageError(f"order is {order!r}; expected shuffled, as_is or short_first")
+        known = np.asarray(lengths)
+        by_length = np.argsort(known, kind="stable")
+        self.rows = by_length if order == "short_first" else np.arange(len(known))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield row numbers."""
+        yield from self.rows.tolist()
+
+
 class MaskedTrainer(SFTTrainer):
     """SFTTrainer on rows that already have labels."""
 
+    kept_order: str | None = None  # as in KeptOrder; None shuffles
+
     def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
+        if self.kept_order is not None:
+            return KeptOrder(self.train_dataset["length"], self.kept_order)
         group = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         lengths = self.train_dataset["length"]
         return GroupedByLength(lengths, group * self.args.world_size, self.args.seed)

@@ -413,6 +413,21 @@ STOPPED = [
         {f"merge_adapter {RUN}"},
     ),
     Edit("adapter deleted", _delete(f"results/runs/{RUN}/adapter"), {f"train_adapter {RUN}"}),
+    Edit(
+        "how benchmark questions are looked for",
+        _set("datasets", "d", "decontaminate", to={"ngram": 12}),
+        {"find_contamination d"},
+    ),
+    Edit(
+        "rows with benchmark questions dropped, and there are none",
+        _set("datasets", "d", "decontaminate", to={"ngram": 12, "action": "drop"}),
+        {"mix_dataset d", "template_data *"},
+    ),
+    Edit(
+        "benchmark questions as before",
+        _drop("datasets", "d", "decontaminate"),
+        {"find_contamination d", "template_data *"},
+    ),
     Edit("an interrupted run continued", _interrupted, {"build_report"}),
     Edit("the page's title", _set("title", to="smaller"), {"build_report"}),
     Edit(
@@ -477,12 +492,19 @@ CHANGED = [
             "ingest_source a",
             "clean_dataset d",
             "split_dataset d",
+            "find_contamination d",
             *PAGES,
             "template_data *",
             *TRAINED,
             *(measured(RUN) - ANSWERS),
             *TOLD,
         },
+        may=ANSWERS,
+    ),
+    Edit(
+        "the mix of the sources",
+        _set("datasets", "d", "mix", to={"b": {"ratio": 0.2}}),
+        {"mix_dataset d", "template_data *", *TRAINED, *(measured(RUN) - ANSWERS), *TOLD},
         may=ANSWERS,
     ),
     Edit(
@@ -525,6 +547,7 @@ CONTINUED = {
     "a weight in the base's folder",
     "the weight as it was",
     "the package as it was",
+    "benchmark questions as before",
     "a run removed",
     "an interrupted run continued",
 }

@@ -49,3 +49,24 @@ def test_names_of_a_sweep_are_names():
     config = {"runs": {"g": {"sweep": {"x.y": [1e-05, "All Linear", ["q", "v"]]}, "x": {"y": 1}}}}
     assert plan.expand_sweeps(config) == []
     assert list(config["runs"]) == ["g.y-1e-05", "g.y-all_linear", "g.y-q_v"]
+
+
+def test_a_dataset_is_compared_with_the_suites_of_all_that_it_goes_into():
+    runs = {
+        "first": {"base": "b", "dataset": "d", "suites": ["s"]},
+        "second": {"base": "first", "dataset": "e", "suites": ["t"]},
+    }
+    datasets = {
+        name: {"mix": {}, "decontaminate": {"action": action}}
+        for name, action in (("d", "warn"), ("e", "drop"), ("f", "warn"), ("g", "off"))
+    }
+    config = {"runs": runs, "datasets": datasets}
+    # What is trained on d is measured as the start of "second", too.
+    assert plan.dataset_suites(config, "d") == ["s", "t"]
+    assert plan.dataset_suites(config, "e") == ["t"]
+    assert [plan.checks_questions(config, name) for name in "defg"] == [True, True, False, False]
+    folders = {name: plan.training_folder(config, name) for name in "def"}
+    assert folders["e"] == "results/datasets/e/mixed"
+    assert folders["d"] == "results/datasets/d"
+    datasets["f"]["mix"] = {"x": {"times": 2}}
+    assert plan.training_folder(config, "f") == "results/datasets/f/mixed"

@@ -97,3 +97,22 @@ def test_a_link_goes_and_what_it_points_to_stays(work, tmp_path):
     tidy.main(["--configfile", "mine.yaml", "--yes"])
     assert (elsewhere / "precious").exists()
     assert not Path("results/models/linked").exists()
+
+
+def test_a_mix_that_is_no_longer_asked_for_goes(work):
+    for name in ("mixed/train.parquet", "contamination.json", "train.parquet"):
+        path = Path("results/datasets/d", name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+
+    def unused(**dataset):
+        said = json.loads(config({"first": "t"}))
+        said["datasets"]["d"] |= dataset
+        Path("mine.yaml").write_text(json.dumps(said))
+        found = tidy.unused(Path("results"), [tidy.load_config([Path("mine.yaml")], {})])
+        return {path.name for path in found if path.parent.name == "d"}
+
+    assert unused(mix={"a": {"times": 2}}) == set()
+    assert unused() == {"mixed"}
+    assert unused(decontaminate={"action": "drop"}) == set()
+    assert unused(decontaminate={"action": "off"}) == {"mixed", "contamination.json"}

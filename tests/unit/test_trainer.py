@@ -4,7 +4,14 @@ from types import SimpleNamespace
 import pytest
 
 from sftflow.stage import StageError
-from sftflow.trainer import Answers, GroupedByLength, Watch, score_trained_positions_only
+from sftflow.trainer import (
+    Answers,
+    GroupedByLength,
+    KeptOrder,
+    MaskedTrainer,
+    Watch,
+    score_trained_positions_only,
+)
 
 
 def test_every_row_once_in_groups_of_like_length():
@@ -33,6 +40,63 @@ def test_a_last_smaller_group_does_not_cut_the_others():
     order = list(GroupedByLength(lengths, group=4, seed=3))
     assert sorted(order) == list(range(11))
     assert len(order[8:]) == 3
+
+
+def test_a_kept_order_is_the_same_in_each_epoch():
+    lengths = [30, 10, 20, 10]
+    assert list(KeptOrder(lengths, "as_is")) == [0, 1, 2, 3]
+    short_first = KeptOrder(lengths, "short_first")
+    assert list(short_first) == list(short_first) == [1, 3, 2, 0]  # equal lengths as they came
+    assert len(short_first) == 4
+    with pytest.raises(StageError, match="'long_first'; expected shuffled"):
+        KeptOrder(lengths, "long_first")
+
+
+def test_the_trainer_keeps_an_order_only_if_told():
+    trainer = MaskedTrainer.__new__(MaskedTrainer)
+    trainer.train_dataset = {"length": [3, 1, 2]}
+    trainer.args = SimpleNamespace(
+        per_device_train_batch_size=1, gradient_accumulation_steps=1, world_size=1, seed=0
+    )
+    assert isinstance(trainer._get_train_sampler(), GroupedByLength)
+    trainer.kept_order = "short_first"
+    assert list(trainer._get_train_sampler()) == [1, 2, 0]
+
+
+def test_batches_come_in_the_kept_order(tmp_path):
+    """Through the trainer's own data loader, which may wrap or replace a sampler."""
+    from chat_fixture import shipped
+    from datasets import Dataset
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from sftflow.training import Schedule, trainer_settings
+
+    tokenizer = shipped("chatml")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": len(tokenizer)}
+    training = {
+        "gradient_checkpointing": False,
+        "learning_rate": 0.1,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0,
+        "max_grad_norm": 1,
+        "seed": 0,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+    }
+    lengths = [5, 2, 4, 3]
+    rows = [{"input_ids": [n] * n, "labels": [n] * n, "length": n} for n in lengths]
+    trainer = MaskedTrainer(
+        model=LlamaForCausalLM(LlamaConfig(**sizes)),
+        args=trainer_settings(training, Schedule(2, 2, 2, 2, 0, 1), tmp_path, "float32", False),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    for order, expected in (("as_is", [5, 2, 4, 3]), ("short_first", [2, 3, 4, 5])):
+        trainer.kept_order = order
+        for _ in range(2):
+            seen = [n for batch in trainer.get_train_dataloader() for n in batch["input_ids"][:, 0]]
+            assert [int(n) for n in seen] == expected
 
 
 def log(watch, step, **logs):

@@ -136,6 +136,50 @@ BROKEN = {
         edited(datasets__talk={"sources": ["mine"], "split": {"validation": 0.5, "test": 0.5}}),
         "leave no row to train on",
     ),
+    "mix of an unknown source": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mnie": {"times": 2}}}),
+        "datasets.talk.mix.mnie: is no source of this dataset; did you mean 'mine'?",
+    ),
+    "mix by two ways": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"times": 2, "rows": 5}}}),
+        "mix.mine: must have one of times, rows and ratio; it has times and rows",
+    ),
+    "mix by no way": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"seed": 2}}}),
+        "mix.mine: must have one of times, rows and ratio; it has none of them",
+    ),
+    "mix of ratios alone": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"ratio": 2}}}),
+        "datasets.talk.mix: every source has a ratio, so there is nothing that they refer to",
+    ),
+    "mix with ratio 0": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"ratio": 0}}}),
+        "datasets.talk.mix.mine.ratio: 0 is out of range, must be more than 0",
+    ),
+    "mix of no rows": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"rows": 0}}}),
+        "datasets.talk.mix.mine.rows: 0 is out of range, must be at least 1",
+    ),
+    "mix by a bare number": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": 0.5}}),
+        "datasets.talk.mix.mine: must be keys and values, not 0.5",
+    ),
+    "misspelt way of a mix": (
+        edited(datasets__talk={"sources": ["mine"], "mix": {"mine": {"ratoi": 1}}}),
+        "datasets.talk.mix.mine.ratoi: unknown key; did you mean 'ratio'?",
+    ),
+    "questions dropped without suites": (
+        edited(datasets__talk={"sources": ["mine"], "decontaminate": {"action": "drop"}}),
+        "decontaminate.action: is drop, but no run on this dataset has suites",
+    ),
+    "unknown action": (
+        edited(datasets__talk={"sources": ["mine"], "decontaminate": {"action": "remove"}}),
+        "datasets.talk.decontaminate.action: 'remove' is not known",
+    ),
+    "unknown order": (
+        edited(runs__talk_lora__order="random"),
+        "runs.talk-lora.order: 'random' is not known",
+    ),
     "columns half named": (
         edited(sources__mine={"path": "rows.jsonl", "columns": {"prompt": "q"}}),
         "needs prompt and completion",

@@ -41,6 +41,7 @@ def test_the_default_graph(tmp_path):
         ingest_source=3,
         clean_dataset=1,
         split_dataset=1,
+        find_contamination=1,
         report_dataset=1,
         prepare_base=1,
         template_data=1,
@@ -63,6 +64,60 @@ def test_a_sweep_shares_what_is_the_same(tmp_path):
     assert jobs["train_adapter"] == 6
     assert jobs["serve_model"] == 7  # six runs and their one base
     assert jobs["template_data"] == jobs["clean_dataset"] == jobs["prepare_base"] == 1
+
+
+def project(folder, edit):
+    """Write the default config, edited, with its data into a folder; return the config's path."""
+    config = yaml.safe_load((REPO / "config/config.yaml").read_text())
+    edit(config)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    for part in ("data", "config"):
+        (folder / part).symlink_to(REPO / part)
+    return folder / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "suites", "expected"),
+    [
+        ({}, [], (0, 0)),
+        ({}, ["tickets"], (1, 0)),
+        ({"decontaminate": {"action": "off"}}, ["tickets"], (0, 0)),
+        ({"decontaminate": {"action": "drop"}}, ["tickets"], (1, 1)),
+        ({"mix": {"chat": {"ratio": 0.5}}}, ["tickets"], (1, 1)),
+        ({"mix": {"chat": {"ratio": 0.5}}}, [], (0, 1)),
+    ],
+)
+def test_only_who_asks_for_it_is_compared_and_mixed(dataset, suites, expected, tmp_path):
+    def edit(config):
+        config["datasets"]["tickets"] |= dataset
+        config["runs"]["tickets-lora"]["suites"] = suites
+
+    jobs = planned("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    assert (jobs["find_contamination"], jobs["mix_dataset"]) == expected
+
+
+def test_tokens_are_made_of_the_mix_and_the_test_rows_are_not(tmp_path):
+    def edit(config):
+        config["datasets"]["tickets"]["mix"] = {"chat": {"rows": 50}}
+
+    config = project(tmp_path, edit)
+    said = snakemake("-n", "--configfile", config, "--directory", tmp_path / "work").stdout
+    assert (
+        "results/datasets/tickets/mixed/train.parquet, results/datasets/tickets/mixed/val" in said
+    )
+    assert "results/datasets/tickets/mixed/test.parquet" not in said
+
+
+def test_a_kept_order_is_part_of_a_run_and_of_no_other(tmp_path):
+    def edit(config):
+        run = config["runs"]["tickets-lora"]
+        config["runs"]["curriculum"] = {**run, "order": "short_first"}
+
+    config = project(tmp_path, edit)
+    said = snakemake("-n", "-p", "--configfile", config, "--directory", tmp_path / "work").stdout
+    specs = [line for line in said.splitlines() if "scripts/train_adapter.py" in line]
+    assert sorted('"order":"short_first"' in spec for spec in specs) == [False, True]
+    assert sum('"order"' in spec for spec in specs) == 1
 
 
 def test_a_grid_of_fifty_runs_makes_once_what_is_the_same(tmp_path):
