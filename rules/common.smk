@@ -47,7 +47,8 @@ PACKAGES = {
     "serve": (vllm_package(),),
     "lm_eval": ("lm-eval", "transformers"),
     "scores": ("sacrebleu", "rouge-score"),
-    "report": ("altair",),
+    "report": ("altair", "vl-convert-python"),
+    "languages": ("py3langid",),
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])

@@ -367,6 +367,7 @@ CHANGED = [
         {
             f"prepare_base {BASE}",
             "template_data *",
+            "report_dataset d",  # it shows the manifest, which names the template's digest
             *TRAINED,
             *((measured(RUN) | measured(BASE)) - ANSWERS),
             *TOLD,
