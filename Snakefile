@@ -44,9 +44,8 @@ rule all:
 
 
 rule data:
-    """Sources read, cleaned, split, compared with benchmark questions and reported."""
+    """Sources read, cleaned, split, mixed and compared with benchmark questions; no model."""
     input:
-        collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
         all_contamination,
         collect(
             "{folder}/train.parquet",
@@ -55,8 +54,9 @@ rule data:
 
 
 rule tokens:
-    """Tokens and loss masks of every run, and pages to look at them before a training."""
+    """Tokens and loss masks of every run, with the pages to look at before a training."""
     input:
+        collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
         collect("results/templated/{key}/preview.html", key=TEMPLATED),
 
 

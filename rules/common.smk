@@ -50,7 +50,8 @@ PACKAGES = {
     "questions": ("lm-eval", "datasets"),
     "lm_eval": ("lm-eval", "transformers"),
     "scores": ("sacrebleu", "rouge-score"),
-    "report": ("altair",),
+    "report": ("altair", "vl-convert-python"),
+    "languages": ("py3langid",),
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])

@@ -1,6 +1,6 @@
-"""raw data -> ingested sources -> cleaned -> split.
+"""raw data -> ingested sources -> cleaned -> split; and a page about it.
 
-needs:  the files that sources.*.path names
+needs:  the files that sources.*.path names; for the page results/templated/{key}/manifest.json
 makes:  results/sources/{source}/, results/datasets/{dataset}/
 """
 
@@ -95,7 +95,10 @@ rule report_dataset:
         records="results/datasets/{dataset}/cleaned/records.parquet",
         rejected="results/datasets/{dataset}/rejected.parquet",
         train="results/datasets/{dataset}/train.parquet",
+        tokens=dataset_tokens,
+        earlier=earlier_portrait,
     output:
+        portrait="results/datasets/{dataset}/portrait.json",
         html="results/datasets/{dataset}/report.html",
     log:
         "results/logs/report_dataset/{dataset}.log",
@@ -105,12 +108,14 @@ rule report_dataset:
         "../envs/conda.yaml"
     params:
         code=code("report_dataset"),
-        packages=packages("report"),
-        spec=clean_spec,
+        packages=packages("report", "languages"),
+        spec=portrait_spec,
+        earlier=earlier_digest,
         sources=source_folders,
         cleaned=lambda wildcards, input: os.path.dirname(input.records),
         dataset=lambda wildcards, output: os.path.dirname(output.html),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/report_dataset.py" --spec {params.spec:q} --log {log}'
         " --sources {params.sources} --cleaned {params.cleaned} --dataset {params.dataset}"
-        " --rejected {input.rejected} --html {output.html}"
+        " --rejected {input.rejected} --tokens {input.tokens} --earlier {input.earlier:q}"
+        " --portrait {output.portrait} --html {output.html}"

@@ -15,6 +15,7 @@ rule build_report:
         measurements=all_measurements,
         runs=all_runs,
         manifests=all_manifests,
+        portraits=all_portraits,
         answers=all_answers,
     output:
         html="results/report.html",

@@ -1,32 +1,38 @@
 """Show what a dataset is made of, on one page that needs nothing else.
 
-Reads:  the source folders, the cleaned folder and the dataset folder with their manifests,
-        and the dataset's rejected.parquet.
-Writes: report.html: the funnel from raw rows to training rows with the reason for each loss,
-        lengths, warnings, rows to look at. Nothing in it is loaded from elsewhere or run.
+reads   the source folders, the cleaned folder and the dataset folder with their manifests, the
+        dataset's rejected.parquet; manifests of its templated data (--tokens, may be none); the
+        portrait of an earlier dataset (--earlier, may be none)
+writes  portrait.json: the figures of the training rows, small enough to be kept and compared
+        with; report.html: where the rows went, what they are like, what changed, rows to look
+        at. Nothing in it is loaded from elsewhere or run.
+spec    dataset; compare_with (as the config names it, or null)
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftflow.datareport import (
-    Portrait,
-    all_rows,
-    funnel,
-    histogram,
-    rejected_samples,
-    samples,
-    shortened,
-)
-from sftflow.manifests import read_manifest, write_text
+from sftflow import datacharts, figures
+from sftflow.dataflow import by_source, drawing, funnel
+from sftflow.diversity import FIRST_WORDS
+from sftflow.drift import LENGTHS, compared, first_words, side_by_side
+from sftflow.manifests import read_manifest, write_json, write_text
+from sftflow.overlaps import overlap_facts
+from sftflow.portrait import Portrait, read_portrait
 from sftflow.records import read_rows
+from sftflow.rejections import Rejections, read_rejections
+from sftflow.rowsamples import Samples
 from sftflow.stage import StageError, run_stage, stage_parser
+from sftflow.tokencounts import token_facts, what_is_cut
 
 TEMPLATES = Path(__file__).parent / "templates"
 # No script, no font, no connection: whatever a row says, the page only shows it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SHOWN_VALUES, SHOWN_SHARE = 10, 0.005  # of languages, scripts, values of a column
 
 
 def page(facts: dict[str, Any]) -> str:
@@ -40,8 +46,17 @@ def page(facts: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shortened"] = shortened
+    environment.filters.update(frequent=frequent, count=figures.count)
+    environment.filters.update(percent=figures.percent, cut=what_is_cut)
     return environment.get_template("dataset.html.j2").render(policy=POLICY, **facts)
+
+
+def frequent(rows: list[list[Any]]) -> list[list[Any]]:
+    """Return [value, rows] without the rare ones, which stand together at the end as null."""
+    least = SHOWN_SHARE * sum(n for _, n in rows)
+    shown = [[value, n] for value, n in rows if value is not None and n >= least][:SHOWN_VALUES]
+    rest = sum(n for _, n in rows) - sum(n for _, n in shown)
+    return [*shown, [None, rest]] if rest else shown
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -52,38 +67,108 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         raise StageError(str(error)) from None
 
 
-def dataset_facts(
-    sources: list[Path], cleaned: Path, dataset: Path, rejected: Path
-) -> dict[str, Any]:
-    """Return everything that the page shows."""
-    by_source = {folder.name: manifest_of(folder)["counts"] for folder in sources}
-    cleaning, split = manifest_of(cleaned), manifest_of(dataset)
-    portrait = Portrait()
-    for record in read_rows(cleaned / "records.parquet"):
+def look_at_training_rows(dataset: Path, rows: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the figures of the training rows and the rows to show, from one reading."""
+    portrait, samples = Portrait(rows), Samples()
+    for record in read_rows(dataset / "train.parquet"):
         portrait.add(record)
-    rejections = [*(folder / "rejected.parquet" for folder in sources), rejected]
+        samples.add(record)
+    return portrait.figures(dataset.name), samples.groups()
+
+
+def drift_facts(
+    now: Mapping[str, Any], before: Mapping[str, Any] | None, name: str | None
+) -> dict[str, Any] | None:
+    """Return how the dataset differs from the earlier one; None without one."""
+    if before is None:
+        return None
+    kinds = {"sources": "Sources", "scripts": "Writing of the prompts"}
+    shares = [(title, side_by_side(now[kind], before[kind])) for kind, title in kinds.items()]
+    shares += [
+        (f"Languages of the {side}", side_by_side(*(p["languages"][side] for p in (now, before))))
+        for side in ("prompts", "answers")
+    ]
+    turns = (p["lengths"]["turns"]["bins"] for p in (now, before))
+    shares.append(("Answers per row", side_by_side(*turns)))
+    words = ([list(pair) for pair in first_words(p).items()] for p in (now, before))
+    shares.append(("First words of the prompts", side_by_side(*words)))
     return {
-        "dataset": dataset.name,
-        "sources": by_source,
-        "levels": funnel(by_source, cleaning["counts"], split["counts"]),
-        "steps": cleaning["settings"]["clean"],
-        "split": split["counts"],
-        "portrait": portrait.summary(),
+        "against": name,
+        "rows": before["rows"],
+        "lines": compared(now, before),
         "charts": [
-            ("prompt length (characters)", histogram(portrait.prompt_chars, "prompt characters")),
-            ("answer length (characters)", histogram(portrait.answer_chars, "answer characters")),
+            (label, datacharts.overlay(*(p["lengths"][kind]["bins"] for p in (now, before)), label))
+            for kind, label in LENGTHS.items()
+            if kind != "turns"
         ],
-        "samples": samples(read_rows(dataset / "train.parquet")),
-        "rejections": rejected_samples(all_rows(rejections)),
+        "shares": [(title, rows) for title, rows in shares if len(rows) > 1],
     }
+
+
+def charts(portrait: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return captions and pictures of lengths in characters and turns."""
+    lengths = portrait["lengths"]
+    return [
+        ("rows by prompt length (characters)", _characters(lengths["prompt_chars"], "prompt")),
+        ("answers by length (characters)", _characters(lengths["answer_chars"], "answer")),
+        ("rows by number of answers", datacharts.turn_bars(lengths["turns"]["bins"])),
+    ]
+
+
+def _characters(lengths: Mapping[str, Any], what: str) -> str | None:
+    return datacharts.histogram(lengths["bins"], f"{what} characters")
+
+
+def token_section(manifests: list[Path]) -> list[dict[str, Any]]:
+    """Return counts and picture for each templated form of the dataset."""
+    tokens = [token_facts(manifest_of(path.parent)) for path in manifests]
+    for facts in tokens:
+        facts["chart"] = datacharts.histogram(facts["bins"], "tokens", facts["max_length"])
+    return tokens
+
+
+def losses(args: Namespace, names: list[str], steps: list[dict[str, Any]]) -> Rejections:
+    """Return what went, by step and reason, with examples."""
+    paths = [*(folder / "rejected.parquet" for folder in args.sources), args.rejected]
+    conflicts = next((step for step in steps if step["step"] == "conflicts"), {})
+    return read_rejections(paths, args.cleaned / "records.parquet", names, conflicts)
 
 
 def main(argv: list[str]) -> None:
     """Run the stage."""
-    parser = stage_parser(__doc__, "cleaned", "dataset", "rejected", "html")
+    parser = stage_parser(__doc__, "cleaned", "dataset", "rejected", "portrait", "html")
     parser.add_argument("--sources", type=Path, nargs="+", required=True, metavar="DIR")
+    for name in ("tokens", "earlier", "contamination"):
+        parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="FILE")
     args = parser.parse_args(argv)
-    facts = dataset_facts(args.sources, args.cleaned, args.dataset, args.rejected)
+    before = read_portrait(args.earlier[0]) if args.earlier else None
+    by_name = {folder.name: manifest_of(folder)["counts"] for folder in args.sources}
+    cleaning, split = manifest_of(args.cleaned), manifest_of(args.dataset)["counts"]
+    gone = losses(args, list(by_name), cleaning["settings"]["clean"])
+    portrait, samples = look_at_training_rows(args.dataset, split["train"])
+    drift = drift_facts(portrait, before, args.spec.get("compare_with"))
+    told = {key: drift[key] for key in ("against", "rows", "lines")} if drift else None
+    write_json(args.portrait, {**portrait, "drift": told})
+    levels = funnel(by_name, cleaning["counts"], split)
+    facts = {
+        "dataset": args.dataset.name,
+        "levels": levels,
+        "drawing": drawing(levels),
+        "split": split,
+        "sources": by_source(by_name, gone.by_source, dict(portrait["sources"])),
+        "portrait": portrait,
+        "first_words": FIRST_WORDS,
+        "drawn_words": datacharts.DRAWN_WORDS,
+        "charts": charts(portrait),
+        "openings_chart": datacharts.openings(portrait["openings"]["words"]),
+        "tokens": token_section(args.tokens),
+        "drift": drift,
+        "pairs": gone.pairs(),
+        "conflicts": gone.conflicts(),
+        "overlaps": overlap_facts(args.contamination[0]) if args.contamination else None,
+        "samples": samples,
+        "rejections": gone.groups(),
+    }
     write_text(args.html, page(facts))
 
 

@@ -31,6 +31,7 @@ from sftflow.chat_templates import (
     tokenizer_digests,
 )
 from sftflow.conversations import template_messages, template_tools
+from sftflow.lengths import binned
 from sftflow.manifests import sha256_file, write_manifest, write_text
 from sftflow.masks import mask_fault, tokenized, trained_count, trained_runs
 from sftflow.preview import Picked, preview_page
@@ -98,6 +99,7 @@ class Templated:
         self.rejected: list[dict[str, Any]] = []
         self.ends: Counter[str] = Counter()
         self.lengths: list[int] = []
+        self.whole_lengths: Counter[int] = Counter()  # before anything is cut or dropped
         self.picked = Picked()
 
     def reject(self, record: dict[str, Any], reason: str, detail: str) -> None:
@@ -166,6 +168,7 @@ class Templated:
         if fault:
             self.reject(record, "mask_mismatch", fault)
             return None
+        self.whole_lengths[len(ids)] += 1
         limit = self.spec["max_length"]
         turns = len(r.spans)
         if len(ids) > limit:
@@ -205,6 +208,7 @@ class Templated:
             "rejected": dict(sorted(self.reasons.items())),
             "end_of_turn": dict(sorted(self.ends.items())),
             "length": quantiles,
+            "whole_length_bins": binned(self.whole_lengths),
         }
 
 

@@ -10,6 +10,9 @@ import json
 import math
 from pathlib import Path
 
+from sftflow.portrait import Portrait
+from sftflow.records import message
+
 PLANTED = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 SPEC = {
     "title": f"Support tickets {PLANTED}",
@@ -43,6 +46,7 @@ def write_results(results: Path) -> Path:
     """Write the folder and return it."""
     _sources(results)
     _dataset(results)
+    _portrait(results)
     _run(results)
     for name, tuned in (("tiny", False), ("support", True)):
         folder = results / "eval" / name
@@ -126,6 +130,8 @@ def _dataset(results: Path) -> None:
     }
     for side in sides.values():
         side |= {"tokens": 71 * side["samples"], "trained_tokens": 27 * side["samples"]}
+        side |= {"overlong": 8, "length": {"p50": 70, "p95": 120, "max": 250}}
+        side |= {"whole_length_bins": [[64, side["samples"] - 90], [99, 90], [280, 8]]}
     _manifest(
         results / "templated" / "tickets.tiny.0a1b2c3d",
         "template_data",
@@ -133,6 +139,19 @@ def _dataset(results: Path) -> None:
         settings={"dataset": "tickets", "base": "tiny", "max_length": 256},
         counts=sides,
         versions={"transformers": "5.19.0", "tokenizers": "0.23.0"},
+    )
+
+
+def _portrait(results: Path) -> None:
+    portrait = Portrait(30)
+    for row in range(30):
+        said = [message("user", f"{PLANTED} My router number {row} is broken")]
+        said.append(message("assistant", '{"intent": "refund"}'))
+        portrait.add({"id": f"{row:016x}", "source": "crm", "messages": said, "tools": None})
+    line = {"label": "answers per row", "distance": 0.4, "chance": 0.1, "moved": True}
+    drift = {"against": "tickets-v1", "rows": 900, "lines": [line]}
+    _json(
+        results / "datasets/tickets/portrait.json", {**portrait.figures("tickets"), "drift": drift}
     )
 
 

@@ -80,3 +80,35 @@ def clean_packages(wildcards):
     steps = CONFIG["datasets"][wildcards.dataset]["clean"]
     near = any(s["step"] == "near_duplicates" or s.get("near") for s in steps)
     return packages("text", *(["near"] if near else []))
+
+
+def dataset_tokens(wildcards):
+    """Return the manifests of a dataset's tokens: one for each form that some run needs."""
+    return [
+        f"results/templated/{key}/manifest.json"
+        for key, spec in TEMPLATED.items()
+        if spec["dataset"] == wildcards.dataset
+    ]
+
+
+def earlier_portrait(wildcards):
+    """Return the portrait that a dataset is compared with, as a list: it may be none."""
+    named = CONFIG["datasets"][wildcards.dataset]["compare_with"]
+    if named is None:
+        return []
+    if named in CONFIG["datasets"]:
+        return [f"results/datasets/{named}/portrait.json"]
+    path = project_path(named)
+    return [os.path.join(path, "portrait.json") if os.path.isdir(path) else path]
+
+
+def earlier_digest(wildcards):
+    """Return what a portrait from outside says; one that is made here is an input like others."""
+    paths = earlier_portrait(wildcards)
+    return [content_digest(p) for p in paths if not p.startswith("results/")]
+
+
+def portrait_spec(wildcards):
+    """Return what a dataset's page says of itself."""
+    entry = CONFIG["datasets"][wildcards.dataset]
+    return spec_text(dataset=wildcards.dataset, compare_with=entry["compare_with"])

@@ -12,6 +12,13 @@ def all_manifests(wildcards):
     return sorted(f"results/{folder}/manifest.json" for folder in wanted)
 
 
+def all_portraits(wildcards):
+    """Return the figures of every dataset."""
+    return [
+        f"results/datasets/{dataset}/portrait.json" for dataset in CONFIG["datasets"]
+    ]
+
+
 def all_answers(wildcards):
     """Return the answers that the page shows side by side."""
     return [f"results/eval/{model}/generations.jsonl" for model in MODELS]

@@ -166,9 +166,11 @@ def _lengths(config: dict, root: Path) -> Iterator[str]:
             )
 
 
-def _datasets(config: dict, root: Path) -> Iterator[str]:  # noqa: ARG001
+def _datasets(config: dict, root: Path) -> Iterator[str]:
     for name, dataset in config["datasets"].items():
         yield from cleaning_faults(f"datasets.{name}.clean", dataset["clean"])
+        if dataset["compare_with"] is not None:
+            yield from _earlier(config, root, name)
         split = dataset["split"]
         shares = [v for v in (split["validation"], split["test"]) if v < 1]
         if sum(shares) >= 1:
@@ -176,6 +178,27 @@ def _datasets(config: dict, root: Path) -> Iterator[str]:  # noqa: ARG001
         for part in ("validation", "test"):
             if split[part] >= 1 and split[part] != int(split[part]):
                 yield f"datasets.{name}.split.{part}: a number of rows must be whole"
+
+
+def _earlier(config: dict, root: Path, name: str) -> Iterator[str]:
+    """Faults of a dataset's compare_with: another dataset, or a portrait.json that was kept."""
+    key, named = f"datasets.{name}.compare_with", config["datasets"][name]["compare_with"]
+    if named in config["datasets"]:
+        chain = [name]
+        while named in config["datasets"] and named not in chain:
+            chain.append(named)
+            named = config["datasets"][named]["compare_with"]
+        if named == name:
+            circle = " <- ".join([*chain, name])
+            yield f"{key}: the datasets are compared in a circle: {circle}"
+        return
+    path = root / named
+    path = path / "portrait.json" if path.is_dir() else path
+    if Path(named).parts[0] == "results":
+        yield f"{key}: {named} is made anew by each run; keep a copy elsewhere and name that"
+    elif not path.is_file():
+        listed = ", ".join(other for other in config["datasets"] if other != name) or "none"
+        yield f"{key}: there is no file {path}, and no such other dataset (there are: {listed})"
 
 
 def _sources(config: dict, root: Path) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from sftflow.questionindex import COMMON, QuestionIndex
-from sftflow.words import Word, plain_text, word_texts, words
+from sftflow.wordplaces import Word, plain_text, word_texts, words
 
 BATCH_ROWS = 256
 WHOLE = 0.999

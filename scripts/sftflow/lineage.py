@@ -49,6 +49,7 @@ def manifests(results: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
 def absent(results: Path, spec: Mapping[str, Any]) -> list[str]:
     """Return the files that the config asks for and that are not there."""
     wanted = [f"{name}/manifest.json" for name in folders(spec)]
+    wanted += [f"datasets/{dataset}/portrait.json" for dataset in spec["datasets"]]
     wanted += [f"runs/{run}/history.csv" for run in spec["runs"]]
     for model in spec["models"]:
         place = f"eval/{model['name']}"

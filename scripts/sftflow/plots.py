@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sftflow.lengths import bars, marked
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -175,6 +177,36 @@ def answer_time(fits: Sequence[Row], cells: Sequence[Row], colors: Mapping[str, 
         .encode(x=x, y=y, color=color, size=_by_kind("size", [150, 40]), tooltip=tips)
     )
     return _spec(alt.layer(band, line, dots), height=260)
+
+
+def token_lengths(bins: Sequence[Sequence[int]], limit: int) -> dict:
+    """Return a histogram of lengths [[lowest of the bin, samples], ...] with a line at ``limit``.
+
+    What lies over the limit has another colour; the axis is logarithmic.
+    """
+    import altair as alt
+
+    rows = [{**row, "from": max(1, row["from"])} for row in marked(bars(bins), limit)]
+    low, high = rows[0]["from"], max(rows[-1]["to"], limit)
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(grid=False, labelOverlap=True, format=",d")
+    color = alt.Color("part:N", legend=None, scale=_scale(["kept", "over"], TUNED_COLORS[:2]))
+    tips = [_tip("from", title="from (tokens)"), _tip("to", title="to"), _tip("rows", form=",d")]
+    drawn = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect()
+        .encode(
+            x=alt.X("from:Q", title="tokens per sample", scale=scale, axis=axis),
+            x2="to:Q",
+            y=alt.Y("rows:Q", title="samples"),
+            y2="none:Q",
+            color=color,
+            tooltip=tips,
+        )
+    )
+    at = alt.Chart(alt.Data(values=[{"at": limit}]))
+    line = at.mark_rule(color=TUNED_COLORS[1], strokeWidth=2, strokeDash=[5, 3]).encode(x="at:Q")
+    return _spec(alt.layer(drawn, line), height=180)
 
 
 def _by_kind(channel: str, sizes: Sequence[float]) -> alt.StrokeWidth | alt.Size:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sftflow.words import Word, characters_per_word, plain_text, words
+from sftflow.wordplaces import Word, characters_per_word, plain_text, words
 
 SHORTEST = 8  # words; GPT-3: phrases of fewer are found by chance
 LEAST = 3  # words; a shorter question can't be told from small talk

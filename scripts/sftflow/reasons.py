@@ -15,6 +15,7 @@ SHOWN = 3  # changes of one kind that are told; the rest is counted
 DIGEST_LENGTH = 16  # hex digits of codegraph.code_digest
 CONTENTS = {
     "raw": "the content of the raw files",
+    "earlier": "what the portrait says that a dataset is compared with",
     "content": "the content of the model's folder or of its chat template",
     "tasks": "what the task files say, or the data beside them",
     "prompts": "the content of the prompt file",

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from sftflow import figures, lineage, plots, samples, speed, verdicts
 from sftflow.comparison import Comparison
+from sftflow.dataoverview import data_section
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -51,6 +52,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     history = lineage.histories(results, spec["runs"])
     speed_said, speed_plots = speed.speed_section(latencies, models, lengths)
     compared_said, compared_plots = comparison_section(compared, ranked, models)
+    data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models))
     context = {
         "title": spec["title"],
@@ -66,12 +68,12 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         ],
         "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
         "curves": curves,
-        "data": lineage.funnels(spec, known),
+        "data": data,
         "versions": lineage.versions(known, evaluated),
         "digests": lineage.digests(known),
         "absent": lineage.absent(results, spec),
         "colors": plots.model_colors(models),
-        "plots": {**speed_plots, **compared_plots, **curve_plots},
+        "plots": {**speed_plots, **compared_plots, **curve_plots, **data_plots},
     }
     return render(context)
 

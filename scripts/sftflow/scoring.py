@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -19,6 +18,7 @@ from typing import Any
 from sftflow.estimates import Estimate, estimate, mean_estimate
 from sftflow.prompts import normalized
 from sftflow.stage import StageError
+from sftflow.words import words
 
 Row = Mapping[str, Any]
 Scores = dict[str, Estimate]
@@ -29,20 +29,12 @@ FIELDS_SHOWN = 32  # JSON keys with a figure of their own
 BOOTSTRAPS = 1000
 Z95 = 1.959964  # half of a 95 % interval in standard errors
 
-# Scripts that put no spaces between words: one token per character.
-UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 UNSPACED_NOT_HAN = re.compile("[\u0e00-\u0e7f\u3040-\u30ff]")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 AFTER_HASHES = re.compile(r"####\s*[^\d-]{0,3}(-?\d[\d,]*(?:\.\d+)?)")
 END_MARKS = ".,;:!?\u2026\u3002\uff0c\uff01\uff1f\uff1b\uff1a"
 QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-
-
-def words(text: str) -> list[str]:
-    """Return the words of any script in small letters, without punctuation."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def bare(text: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sftflow.contamination import Findings, matches, survey
 from sftflow.questionindex import COMMON, Question, QuestionIndex, Windows
 from sftflow.records import message
-from sftflow.words import plain_text
+from sftflow.wordplaces import plain_text
 
 LONG = (
     "A plane flies twelve hundred miles in three hours and then turns back because of the weather"

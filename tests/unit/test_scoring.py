@@ -14,7 +14,6 @@ from sftflow.scoring import (
     repeated_share,
     same_json,
     score,
-    words,
 )
 from sftflow.stage import StageError
 
@@ -147,12 +146,6 @@ def test_distinct_2_by_hand():
     # bigrams ab bc | ab: 2 different of 3; the third answer has none
     scores = score([row("a b c"), row("a b"), row("a")], ["distinct_2"])
     assert scores["distinct_2"] == {"value": pytest.approx(2 / 3), "stderr": None, "n": 2}
-
-
-def test_words_of_scripts_without_spaces():
-    assert words("Hello, World-2!") == ["hello", "world", "2"]
-    assert words("我爱Python") == ["我", "爱", "python"]
-    assert words("Привет мир") == ["привет", "мир"]
 
 
 def test_ended_and_lengths():

@@ -180,6 +180,18 @@ BROKEN = {
         edited(runs__talk_lora__order="random"),
         "runs.talk-lora.order: 'random' is not known",
     ),
+    "compared with nothing": (
+        edited(datasets__talk={"sources": ["mine"], "compare_with": "kept/v1.json"}),
+        "kept/v1.json, and no such other dataset (there are: none)",
+    ),
+    "compared with itself": (
+        edited(datasets__talk={"sources": ["mine"], "compare_with": "talk"}),
+        "datasets.talk.compare_with: the datasets are compared in a circle: talk <- talk",
+    ),
+    "compared with what is made anew": (
+        edited(datasets__talk={"sources": ["mine"], "compare_with": "results/datasets/talk"}),
+        "results/datasets/talk is made anew by each run; keep a copy elsewhere",
+    ),
     "columns half named": (
         edited(sources__mine={"path": "rows.jsonl", "columns": {"prompt": "q"}}),
         "needs prompt and completion",
