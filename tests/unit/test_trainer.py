@@ -63,6 +63,42 @@ def test_the_trainer_keeps_an_order_only_if_told():
     assert list(trainer._get_train_sampler()) == [1, 2, 0]
 
 
+def test_batches_come_in_the_kept_order(tmp_path):
+    """Through the trainer's own data loader, which may wrap or replace a sampler."""
+    from chat_fixture import shipped
+    from datasets import Dataset
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from sftflow.training import Schedule, trainer_settings
+
+    tokenizer = shipped("chatml")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": len(tokenizer)}
+    training = {
+        "gradient_checkpointing": False,
+        "learning_rate": 0.1,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0,
+        "max_grad_norm": 1,
+        "seed": 0,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+    }
+    lengths = [5, 2, 4, 3]
+    rows = [{"input_ids": [n] * n, "labels": [n] * n, "length": n} for n in lengths]
+    trainer = MaskedTrainer(
+        model=LlamaForCausalLM(LlamaConfig(**sizes)),
+        args=trainer_settings(training, Schedule(2, 2, 2, 2, 0, 1), tmp_path, "float32", False),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    for order, expected in (("as_is", [5, 2, 4, 3]), ("short_first", [2, 3, 4, 5])):
+        trainer.kept_order = order
+        for _ in range(2):
+            seen = [n for batch in trainer.get_train_dataloader() for n in batch["input_ids"][:, 0]]
+            assert [int(n) for n in seen] == expected
+
+
 def log(watch, step, **logs):
     args = SimpleNamespace(fp16=False)
     state = SimpleNamespace(global_step=step)
