@@ -41,7 +41,7 @@ def all_questions(spec: Mapping[str, Any], datasets: Path) -> Iterator[Question]
         except StageError as error:
             raise StageError(
                 f"{error}; without the questions of suite {name} nothing can be said about "
-                f"dataset {spec['dataset']} (decontaminate.action: off leaves the question open)"
+                f"dataset {spec['dataset']} (decontaminate.action: off goes without an answer)"
             ) from None
 
 
