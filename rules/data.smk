@@ -97,6 +97,7 @@ rule report_dataset:
         train="results/datasets/{dataset}/train.parquet",
         tokens=dataset_tokens,
         earlier=earlier_portrait,
+        contamination=dataset_overlaps,
     output:
         portrait="results/datasets/{dataset}/portrait.json",
         html="results/datasets/{dataset}/report.html",
@@ -118,4 +119,5 @@ rule report_dataset:
         'exec python "$SFTFLOW_HOME/scripts/report_dataset.py" --spec {params.spec:q} --log {log}'
         " --sources {params.sources} --cleaned {params.cleaned} --dataset {params.dataset}"
         " --rejected {input.rejected} --tokens {input.tokens} --earlier {input.earlier:q}"
+        " --contamination {input.contamination}"
         " --portrait {output.portrait} --html {output.html}"

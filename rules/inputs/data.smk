@@ -48,6 +48,7 @@ def source_folders(wildcards):
 
 # What a cleaning step uses beside the text group; tracked only where the step is in the config.
 STEP_PACKAGES = {
+    "near_duplicates": PACKAGES["near"],
     "language": ("py3langid",),
     "personal_data": ("phonenumbers",),
     "secrets": ("detect-secrets",),
@@ -59,6 +60,8 @@ def clean_packages(wildcards):
     """Return the versions of the packages that the cleaning of one dataset uses."""
     steps = CONFIG["datasets"][wildcards.dataset]["clean"]
     used = {name for step in steps for name in STEP_PACKAGES.get(step["step"], ())}
+    if any(step.get("near") for step in steps):
+        used.update(PACKAGES["near"])
     return package_versions({*PACKAGES["text"], *used})
 
 
@@ -75,13 +78,6 @@ def split_spec(wildcards):
     return spec_text(dataset=wildcards.dataset, split=entry["split"])
 
 
-def clean_packages(wildcards):
-    """Return the packages whose versions shape what a dataset's cleaning steps leave."""
-    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
-    near = any(s["step"] == "near_duplicates" or s.get("near") for s in steps)
-    return packages("text", *(["near"] if near else []))
-
-
 def dataset_tokens(wildcards):
     """Return the manifests of a dataset's tokens: one for each form that some run needs."""
     return [
@@ -89,6 +85,13 @@ def dataset_tokens(wildcards):
         for key, spec in TEMPLATED.items()
         if spec["dataset"] == wildcards.dataset
     ]
+
+
+def dataset_overlaps(wildcards):
+    """Return what was found of benchmark questions, as a list: where nothing is asked, none."""
+    if not plan.checks_questions(CONFIG, wildcards.dataset):
+        return []
+    return [f"results/datasets/{wildcards.dataset}/contamination.json"]
 
 
 def earlier_portrait(wildcards):

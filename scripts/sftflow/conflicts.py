@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sftflow.cleaningstep import Records, Step
 from sftflow.nearduplicates import CROWD, compared_text, setting_key
 from sftflow.nearindex import NearIndex
 from sftflow.places import Places
@@ -17,12 +16,7 @@ from sftflow.prompts import answer_key, context_key
 from sftflow.spool import Spool
 from sftflow.stage import StageError
 
-if TYPE_CHECKING:
-    from sftflow.cleaning import Step
-
 logger = logging.getLogger(__name__)
-Record = dict[str, Any]
-Records = Iterator[Record]
 KEEP = ("none", "first", "majority", "report")
 
 

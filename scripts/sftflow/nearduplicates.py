@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sftflow.cleaningstep import Record, Step
 from sftflow.nearindex import NearIndex
 from sftflow.places import Places
 from sftflow.prompts import key_of, normalized
 from sftflow.spool import Spool
 from sftflow.stage import StageError
 
-if TYPE_CHECKING:
-    from sftflow.cleaning import Step
-
-Record = dict[str, Any]
 CROWD = "compared_with_a_part"  # rows that met too many others to be compared with each
 
 
