@@ -41,7 +41,7 @@ rule all:
 
 
 rule data:
-    """Sources read, cleaned, split and reported."""
+    """Sources read, cleaned, split, tokenised for the runs that use them, and reported."""
     input:
         collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
 
