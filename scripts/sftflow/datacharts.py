@@ -10,7 +10,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sftflow.lengths import EDGES, Bins, bars, marked
+from sftflow.lengthbars import bars, marked
+from sftflow.lengths import EDGES, Bins
 from sftflow.plots import BASE_COLORS, TUNED_COLORS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sftflow.lengths import bars, marked
+from sftflow.lengthbars import bars, marked
 
 if TYPE_CHECKING:
     import altair as alt

@@ -108,7 +108,7 @@ class Rejections:
     def meet_rejected(self, row: Mapping[str, Any]) -> None:
         """Look at a row that went in another step: it may be a twin too."""
         pairs = self.wanted.get((row["source"], row["file"] or "", row["row"]), ())
-        said = said_of(row) if pairs else None
+        said = said_of(row) if pairs and row["step"] else None
         for pair in pairs:
             if pair["kept"] is None and said is not None:
                 pair["kept"] = {**shown(row, said), "left_in": row["step"]}

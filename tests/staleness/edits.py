@@ -300,7 +300,8 @@ NOTHING = [
 
 # The answer is not like that of any other row, and no cleaning step minds it.
 NEW_ROW = '{"instruction": "Say where the river goes", "output": "to the sea"}\n'
-DATA = {"ingest_source a", "clean_dataset d", "split_dataset d", "report_dataset d"}
+SPLIT = {"ingest_source a", "clean_dataset d", "split_dataset d", "find_contamination d"}
+DATA = {*SPLIT, "report_dataset d"}
 TOKENS = {"template_data *"}
 TO_TOKENS = ("data", "tokens")
 EVERYTHING = {
@@ -308,6 +309,7 @@ EVERYTHING = {
     "ingest_source b",
     "clean_dataset d",
     "split_dataset d",
+    "find_contamination d",
     *PAGES,
     f"prepare_base {BASE}",
     *TOKENS,
@@ -363,14 +365,14 @@ STOPPED = [
     Edit(
         "a real change in a module that every stage imports",
         _append("scripts/sftflow/manifests.py", "\nUNUSED = 1\n"),
-        {*DATA, "ingest_source b"},
+        {*SPLIT, "ingest_source b"},
         targets=("data",),
         stale=EVERYTHING,
     ),
     Edit(
         "the change taken back",
         lambda p: _cut(p, "scripts/sftflow/manifests.py", "\nUNUSED = 1\n"),
-        {*DATA, "ingest_source b"},
+        {*SPLIT, "ingest_source b"},
     ),
     # The page tells where a base came from.
     Edit(
@@ -416,7 +418,7 @@ STOPPED = [
     Edit(
         "how benchmark questions are looked for",
         _set("datasets", "d", "decontaminate", to={"ngram": 12}),
-        {"find_contamination d"},
+        {"find_contamination d", "report_dataset d"},
     ),
     Edit(
         "rows with benchmark questions dropped, and there are none",
@@ -425,8 +427,21 @@ STOPPED = [
     ),
     Edit(
         "benchmark questions as before",
+        "no mix again, before a training saw it",
         _drop("datasets", "d", "decontaminate"),
-        {"find_contamination d", "template_data *"},
+        {"find_contamination d", "report_dataset d", "template_data *"},
+    ),
+    Edit(
+        "the mix of the sources",
+        _set("datasets", "d", "mix", to={"b": {"ratio": 0.2}}),
+        {"mix_dataset d", "report_dataset d", *TOKENS},
+        targets=("tokens",),
+        stale={"mix_dataset d", "report_dataset d", *TOKENS, *TRAINED},
+    ),
+    Edit(
+        "no mix again, before a training saw it",
+        _drop("datasets", "d", "mix"),
+        {"report_dataset d", *TOKENS},
     ),
     Edit("an interrupted run continued", _interrupted, {"build_report"}),
     Edit("the page's title", _set("title", to="smaller"), {"build_report"}),
@@ -502,12 +517,6 @@ CHANGED = [
         may=ANSWERS,
     ),
     Edit(
-        "the mix of the sources",
-        _set("datasets", "d", "mix", to={"b": {"ratio": 0.2}}),
-        {"mix_dataset d", "template_data *", *TRAINED, *(measured(RUN) - ANSWERS), *TOLD},
-        may=ANSWERS,
-    ),
-    Edit(
         "the chat template",
         _replace(
             "raw/chat.jinja",
@@ -549,6 +558,7 @@ CONTINUED = {
     "the weight as it was",
     "the package as it was",
     "benchmark questions as before",
+    "no mix again, before a training saw it",
     "a run removed",
     "an interrupted run continued",
 }

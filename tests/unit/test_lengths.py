@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftflow.lengths import EDGES, bars, binned, marked, quantiles, summary
+from sftflow.lengthbars import bars, marked
+from sftflow.lengths import EDGES, binned, quantiles, summary
 
 COUNTS = st.dictionaries(st.integers(0, 2_000_000), st.integers(1, 1000), max_size=60)
 
