@@ -8,7 +8,7 @@ from typing import Any
 from sftflow.cleaningstep import Record, Step
 from sftflow.nearindex import NearIndex
 from sftflow.places import Places
-from sftflow.prompts import key_of, normalized
+from sftflow.prompts import folded, key_of, normalized
 from sftflow.spool import Spool
 from sftflow.stage import StageError
 
@@ -58,11 +58,9 @@ def near_duplicates(
 
 
 def compared_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what messages say, for a comparison in which case and width play no part."""
+    """Return what messages say, for a comparison of tokens: without case and width."""
     return "\n".join(
-        f"{normalized(m['content'])}\n{m['tool_calls']}"
-        if m.get("tool_calls")
-        else normalized(m["content"])
+        folded(f"{m['content']}\n{m['tool_calls']}" if m.get("tool_calls") else m["content"])
         for m in messages
     )
 

@@ -16,10 +16,14 @@ def normalized(text: str) -> str:
     NFKC makes full-width and half-width forms one (Ａ = A, ｶ = カ); casefold is lower case for
     every script; runs of white space, also the ideographic one, become one space.
     """
+    return " ".join(folded(text).split())
+
+
+def folded(text: str) -> str:
+    """Return ``text`` without differences of width, case and composition."""
     if text.isascii():  # the same, faster
-        return " ".join(text.lower().split())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def key_of(*parts: str) -> int:

@@ -52,9 +52,12 @@ def _kinds() -> np.ndarray:
 
 def mixed(values: np.ndarray) -> np.ndarray:
     """Return 64-bit values spread evenly (the finalizer of SplitMix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 @lru_cache(maxsize=2)
@@ -82,7 +85,9 @@ def _tokens(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     ends = np.flatnonzero(alone | (in_word[1:-1] & ~in_word[2:])) + 1
     powers, undo = _powers(1 << (len(codes)).bit_length())
     sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum(mixed(codes.astype(np.uint64) + ODD) * powers[: len(codes)], out=sums[1:])
+    terms = mixed(codes.astype(np.uint64) + ODD)
+    terms *= powers[: len(codes)]
+    np.cumsum(terms, out=sums[1:])
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + 1
     begins = np.searchsorted(starts, np.concatenate(([0], np.cumsum(lengths))))
     return (sums[ends] - sums[starts]) * undo[starts], begins
