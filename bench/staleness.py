@@ -52,7 +52,7 @@ def plain(project: Project) -> None:
     profile.write_text("".join(kept), encoding="utf-8")
     for path in sorted((project.folder / "rules").glob("*.smk")):
         text = path.read_text(encoding="utf-8")
-        text = re.sub(r"\n        (code=code|packages=packages)\([^\n]*,", "", text)
+        text = re.sub(r"\n        (code=code\([^\n]*|packages=[^\n]*),", "", text)
         text = re.sub(
             r"\nrule (\w+):\n(    \"\"\".*?\"\"\"\n)    (input:\n)?",
             lambda m: (
