@@ -69,7 +69,7 @@ def changed(row: tuple[str, str], stream: Iterator[str], rng: random.Random) -> 
     """Return ``row`` with some words replaced."""
     words = [text.split(" ") for text in row]
     places = [(side, i) for side in (0, 1) for i in range(len(words[side]))]
-    for side, i in rng.sample(places, min(len(places), rng.choice((1, 1, 2, 2, 3, 4, 6)))):
+    for side, i in rng.sample(places, min(len(places), rng.choice((1, 1, 1, 1, 2, 2, 3, 5)))):
         words[side][i] = next(stream)
     return " ".join(words[0]), " ".join(words[1])
 
@@ -96,7 +96,7 @@ def planted(rows: int, seed: int) -> Iterator[tuple[tuple[str, str], int, float]
         if kind < 0.2:
             origin, row = rng.choice(pool)
             yield (row[0].upper() if kind < 0.1 else row[0], row[1].replace(" ", "  ")), origin, 1.0
-        elif kind < 0.45:
+        elif kind < 0.5:
             origin, row = rng.choice(pool)
             near = changed(row, stream, rng)
             yield near, origin, similarity(row, near)
