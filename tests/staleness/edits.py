@@ -183,6 +183,21 @@ def _training_rows(project: Project) -> list[int]:
     return sorted(row["row"] - 1 for row in rows if row["source"] == "a")
 
 
+def _change_training_row(project: Project) -> None:
+    """Change the answer of a row that lies in the training part."""
+    row, lines = _training_rows(project)[0], _rows(project)
+    changed = re.sub(r'("output":\s+")', r"\1well, ", lines[row])
+    assert changed != lines[row]
+    lines[row] = changed
+    _write_rows(project, lines)
+
+
+def _training_row_as_it_was(project: Project) -> None:
+    rows = [row.replace("well, ", "") for row in _rows(project)]
+    assert rows != _rows(project)
+    _write_rows(project, rows)
+
+
 def _base_as_folder(project: Project) -> None:
     """Give the base that was made here as a folder, as a user gives one of theirs."""
     shutil.copytree(project.path("results/models/t"), project.folder / "raw/base")
@@ -355,6 +370,14 @@ STOPPED = [
         {*DATA, *TOKENS},
     ),
     Edit(
+        "a training row changed",
+        _change_training_row,
+        {*DATA, *TOKENS},
+        targets=TO_TOKENS,
+        stale={*DATA, *TOKENS, *TRAINED},
+    ),
+    Edit("the row as it was", _training_row_as_it_was, {*DATA, *TOKENS}),
+    Edit(
         "two rows change places",
         _swap_rows,
         {*DATA, *TOKENS},
@@ -418,18 +441,17 @@ STOPPED = [
     Edit(
         "how benchmark questions are looked for",
         _set("datasets", "d", "decontaminate", to={"ngram": 12}),
-        {"find_contamination d", "report_dataset d"},
+        {"find_contamination d", *PAGES},  # the page of all shows the settings
     ),
     Edit(
         "rows with benchmark questions dropped, and there are none",
         _set("datasets", "d", "decontaminate", to={"ngram": 12, "action": "drop"}),
-        {"mix_dataset d", "template_data *"},
+        {"mix_dataset d", "template_data *", "build_report"},
     ),
     Edit(
         "benchmark questions as before",
-        "no mix again, before a training saw it",
         _drop("datasets", "d", "decontaminate"),
-        {"find_contamination d", "report_dataset d", "template_data *"},
+        {"find_contamination d", *PAGES, "template_data *"},
     ),
     Edit(
         "the mix of the sources",
@@ -501,22 +523,6 @@ CHANGED = [
         may=ANSWERS,
     ),
     Edit(
-        "a training row changed",
-        lambda p: _change_training_row(p),
-        {
-            "ingest_source a",
-            "clean_dataset d",
-            "split_dataset d",
-            "find_contamination d",
-            *PAGES,
-            "template_data *",
-            *TRAINED,
-            *(measured(RUN) - ANSWERS),
-            *TOLD,
-        },
-        may=ANSWERS,
-    ),
-    Edit(
         "the chat template",
         _replace(
             "raw/chat.jinja",
@@ -536,21 +542,13 @@ CHANGED = [
 ]
 
 
-def _change_training_row(project: Project) -> None:
-    """Change the answer of a row that lies in the training part."""
-    row, lines = _training_rows(project)[0], _rows(project)
-    changed = re.sub(r'("output":\s+")', r"\1well, ", lines[row])
-    assert changed != lines[row]
-    lines[row] = changed
-    _write_rows(project, lines)
-
-
 TABLE = [*NOTHING, *STOPPED, *CHANGED]
 
 # These undo the edit before them, or are made by running sftflow: no edits of stock Snakemake's.
 CONTINUED = {
     "the step off and on again",
     "the row taken back before a training saw it",
+    "the row as it was",
     "the rows put back in their places",
     "the change taken back",
     "a model card in the base's folder",
