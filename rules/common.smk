@@ -16,6 +16,7 @@ from sftflow.codegraph import code_digest, package_versions, remember_trees
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
+from sftflow.embeddingfolders import embedding_files
 from sftflow.jobs import set_job_environment
 from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
@@ -43,6 +44,7 @@ PACKAGES = {
     "data": ("pyarrow",),
     "text": ("pyarrow", "ftfy"),
     "near": ("rensa",),
+    "embeddings": ("sentence-transformers", "torch", "transformers", "tokenizers"),
     "tokens": ("pyarrow", "transformers", "tokenizers"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate"),
     "merge": ("torch", "transformers", "peft"),

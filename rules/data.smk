@@ -48,9 +48,12 @@ rule clean_dataset:
         "results/benchmarks/clean_dataset/{dataset}.tsv"
     conda:
         "../envs/conda.yaml"
+    resources:
+        gpu=clean_gpus,
     params:
         code=code("clean_dataset"),
         packages=clean_packages,
+        models=clean_models,
         spec=clean_spec,
         folders=source_folders,
     shell:

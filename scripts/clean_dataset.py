@@ -92,6 +92,17 @@ def clean(
     return tally, steps, by_source
 
 
+def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec without places of models: they say where one was, not what it is."""
+    steps = [
+        {**step, "model": Path(step["model"]).name}
+        if step["step"] == "semantic_duplicates" and not step.get("revision")
+        else step
+        for step in spec["clean"]
+    ]
+    return {**spec, "clean": steps}
+
+
 def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "records", "rejected", "manifest")
@@ -109,7 +120,7 @@ def main(argv: list[str]) -> None:
     write_manifest(
         args.manifest,
         stage=STAGE,
-        spec=spec,
+        spec=settings(spec),
         payloads=[args.records],
         also=[args.rejected],
         inputs={folder.name: folder / "records.parquet" for folder in args.sources},

@@ -49,6 +49,7 @@ def source_folders(wildcards):
 # What a cleaning step uses beside the text group; tracked only where the step is in the config.
 STEP_PACKAGES = {
     "near_duplicates": PACKAGES["near"],
+    "semantic_duplicates": PACKAGES["embeddings"],
     "language": ("py3langid",),
     "personal_data": ("phonenumbers",),
     "secrets": ("detect-secrets",),
@@ -63,6 +64,30 @@ def clean_packages(wildcards):
     if any(step.get("near") for step in steps):
         used.update(PACKAGES["near"])
     return package_versions({*PACKAGES["text"], *used})
+
+
+def embedding_steps(wildcards):
+    """Return the cleaning steps of a dataset that use an embedding model."""
+    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
+    return [step for step in steps if step["step"] == "semantic_duplicates"]
+
+
+def clean_models(wildcards):
+    """Return what the local models hold that the cleaning uses; a hub's revision says it itself."""
+    folders = [
+        Path(project_path(step["model"]))
+        for step in embedding_steps(wildcards)
+        if step["revision"] is None
+    ]
+    return [
+        sha256_json([(n, DIGESTS.content(p)) for n, p in embedding_files(f).items()])
+        for f in folders
+    ]
+
+
+def clean_gpus(wildcards):
+    """Return the GPUs of a cleaning: an embedding model takes one, the other steps none."""
+    return 1 if embedding_steps(wildcards) else 0
 
 
 def clean_spec(wildcards):

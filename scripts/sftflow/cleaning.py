@@ -28,6 +28,7 @@ from sftflow.placeholders import placeholders
 from sftflow.prompts import conversation_key
 from sftflow.qualityrules import quality_rules
 from sftflow.refusals import refusals
+from sftflow.semanticduplicates import semantic_duplicates
 from sftflow.stage import StageError
 from sftflow.textformat import text_format
 from sftflow.turnrules import turns
@@ -187,6 +188,7 @@ STEPS: dict[str, Callable[..., Records]] = {
     "length": length,
     "exact_duplicates": exact_duplicates,
     "near_duplicates": near_duplicates,
+    "semantic_duplicates": semantic_duplicates,
     "conflicts": conflicts,
     "turns": turns,
     "placeholders": placeholders,

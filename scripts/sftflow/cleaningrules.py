@@ -1,23 +1,31 @@
-"""What the schema can't say about cleaning steps: scales, regular expressions, request keys."""
+"""What the schema can't say about cleaning steps: scales, expressions, request keys, models."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from sftflow.embeddingfolders import check_embedding_folder
+from sftflow.hub import COMMIT
+from sftflow.stage import StageError
 
 PHRASES = ("phrases", "openers", "closers", "forms")  # options that hold regular expressions
 OWN = ("model", "messages", "stream", "n")  # what the judge's requests say by themselves
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def cleaning_faults(key: str, steps: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield faults of the steps at ``key`` of a config, a sentence each."""
+def cleaning_faults(key: str, steps: list[dict[str, Any]], root: Path) -> Iterator[str]:
+    """Yield faults of the steps at ``key`` of a config in the folder ``root``, a sentence each."""
     for number, step in enumerate(steps):
         where = f"{key}[{number}]"
         for option in PHRASES:
             yield from _expressions(f"{where}.{option}", step.get(option, []))
         if step["step"] == "judge":
             yield from _judge(where, step)
+        if step["step"] == "semantic_duplicates":
+            yield from _embedding_model(where, step["model"], step["revision"], root)
 
 
 def _expressions(key: str, phrases: list[str]) -> Iterator[str]:
@@ -42,3 +50,17 @@ def _judge(key: str, step: dict[str, Any]) -> Iterator[str]:
     for name in OWN:
         if name in step["request"]:
             yield f"{key}.request.{name}: is set by the step itself; leave it out"
+
+
+def _embedding_model(key: str, model: str, revision: str | None, root: Path) -> Iterator[str]:
+    if revision is None:
+        try:
+            check_embedding_folder(root / model)
+        except StageError as error:
+            yield f"{key}.model: {error}"
+    elif not COMMIT.fullmatch(revision):
+        yield f"{key}.revision: {revision!r} is no commit; give its 40 hex digits"
+    elif not HUB_ID.fullmatch(model):
+        yield f"{key}.revision: stands beside {model!r}, which is no hub id (owner/name)"
+    elif (root / model).is_dir():
+        yield f"{key}.revision: stands beside a folder, {root / model}; leave it out"

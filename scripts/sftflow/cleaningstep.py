@@ -30,6 +30,7 @@ class Step:
         self.found: dict[str, dict[str, Any]] = {}
         self.totals: Counter[str] = Counter()  # what else a step adds up: tokens of a judge
         self.packages: set[str] = set()  # distributions whose versions shape what comes out
+        self.facts: dict[str, Any] = {}  # what else the manifest says: the digest of a model
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
         """Let ``record`` go, for a reason (a short code) said in a sentence (``detail``)."""
@@ -60,7 +61,7 @@ class Step:
             counts["found"] = dict(sorted(self.found.items()))
         if self.totals:
             counts["totals"] = dict(sorted(self.totals.items()))
-        return counts
+        return {**counts, **self.facts}
 
 
 def one_of(step: Step, option: str, value: str, known: Iterable[str]) -> None:

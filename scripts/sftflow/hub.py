@@ -31,8 +31,12 @@ def fetched_model(name: str, revision: str | None, code: bool, folder: Path) -> 
     shutil.rmtree(cache)
 
 
-def download(name: str, revision: str, code: bool, cache: Path) -> str:
-    """Return the folder of the fetched files; raise StageError with what to do if it fails."""
+def download(name: str, revision: str, code: bool, cache: Path, folders: bool = False) -> str:
+    """Return the folder of the fetched files; raise StageError with what to do if it fails.
+
+    Folders are left out unless asked for: in those of a plain model other formats of the same
+    weights lie, in those of a Sentence Transformer its parts.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -49,7 +53,7 @@ def download(name: str, revision: str, code: bool, cache: Path) -> str:
             revision=revision,
             cache_dir=cache,
             allow_patterns=[*PATTERNS, "*.py"] if code else list(PATTERNS),
-            ignore_patterns=["*/*"],  # other formats of the same weights lie in folders
+            ignore_patterns=["onnx/*", "openvino/*"] if folders else ["*/*"],
         )
     except GatedRepoError:
         raise StageError(
@@ -66,5 +70,5 @@ def download(name: str, revision: str, code: bool, cache: Path) -> str:
             raise StageError(f"the hub refused {name}: {error}") from None
         raise StageError(
             f"hub model {name} can't be fetched without a connection to the hub; give a local "
-            f"folder with `path` instead ({type(error).__name__})"
+            f"folder instead ({type(error).__name__})"
         ) from None

@@ -17,6 +17,7 @@ CONTENTS = {
     "raw": "the content of the raw files",
     "earlier": "what the portrait says that a dataset is compared with",
     "content": "the content of the model's folder or of its chat template",
+    "models": "the content of a model that the cleaning uses",
     "tasks": "what the task files say, or the data beside them",
     "prompts": "the content of the prompt file",
     "texts": "the content of the held-out texts",

@@ -52,6 +52,7 @@ def cleaned(*steps: dict) -> dict:
     return edited(datasets__talk={"sources": ["mine"], "clean": list(steps)})
 
 
+MEANING = {"step": "semantic_duplicates", "model": "models/gone"}
 JUDGE = {"step": "judge", "base_url": "http://host/v1", "model": "m", "min_score": 4}
 
 BROKEN = {
@@ -279,6 +280,30 @@ BROKEN = {
         ),
         "datasets.talk.clean[0].compare: 'promt' is not known; did you mean 'prompt'?",
     ),
+    "embedding model that is not there": (
+        cleaned({"step": "length"}, MEANING),
+        "models/gone; a model of the hub needs `revision` beside its name, the 40 hex digits",
+    ),
+    "embedding model without a name": (
+        cleaned({"step": "semantic_duplicates"}),
+        "datasets.talk.clean[0]: 'model' is missing",
+    ),
+    "embedding model that is none": (
+        cleaned({**MEANING, "model": "."}),
+        "holds neither modules.json nor config.json, so it is no model",
+    ),
+    "embedding model at a branch": (
+        cleaned({**MEANING, "model": "owner/name", "revision": "main"}),
+        "datasets.talk.clean[0].revision: 'main' is no commit; give its 40 hex digits",
+    ),
+    "revision of a folder": (
+        cleaned({**MEANING, "model": "models", "revision": "0" * 40}),
+        "clean[0].revision: stands beside 'models', which is no hub id (owner/name)",
+    ),
+    "cosine of words": (
+        cleaned({**MEANING, "model": "a/b", "revision": "0" * 40, "threshold": 0.1}),
+        "datasets.talk.clean[0].threshold: 0.1 is out of range, must be at least 0.5",
+    ),
     "near in words": (
         edited(
             datasets__talk={"sources": ["mine"], "clean": [{"step": "conflicts", "near": "close"}]}
@@ -330,6 +355,7 @@ def test_the_good_one_is_good(tmp_path):
 def test_every_cleaning_step_gets_its_defaults(tmp_path):
     names = schema()["$defs"]["step"]["properties"]["step"]["enum"]
     needed = {"language": {"languages": ["en", "no"]}, "judge": JUDGE}
+    needed["semantic_duplicates"] = {"model": "owner/name", "revision": "0" * 40}
     steps = [{"step": name, **needed.get(name, {})} for name in names]
     for step in load(tmp_path, cleaned(*steps))["datasets"]["talk"]["clean"]:
         assert set(step) == set(schema()["$defs"]["steps"][step["step"]]["properties"])
