@@ -65,8 +65,9 @@ def fill_defaults(value: Any, node: dict | None = None) -> Any:
         return copy.deepcopy(value)
     if "anyOf" in node:
         node = next(o for o in map(_resolved, node["anyOf"]) if o.get("type") == "object")
-    if "allOf" in node:  # the cleaning steps: options by the step's name
-        node = {**node, "properties": schema()["$defs"]["steps"][value["step"]]["properties"]}
+    if "allOf" in node:  # cleaning steps and ways of making data: options by their name
+        kind, name = ("steps", "step") if "step" in value else ("makes", "method")
+        node = {**node, "properties": schema()["$defs"][kind][value[name]]["properties"]}
     known = node.get("properties", {})
     other = node.get("additionalProperties")
     filled = {}
