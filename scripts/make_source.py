@@ -17,25 +17,35 @@ from __future__ import annotations
 import json
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from math import ceil, inf
+from math import inf
 from typing import Any
 
 from sftflow.apiclient import openai_client
+from sftflow.distilling import BestOfN
+from sftflow.evolving import EvolInstruct
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection
-from sftflow.generating import Generator, in_order
-from sftflow.making import Outcome, Seed, drawn, seeds_of_prompts, seeds_of_source
+from sftflow.generating import Generator
+from sftflow.making import Outcome, Seed, seeds_of_prompts, seeds_of_source
 from sftflow.manifests import replacing, write_manifest
 from sftflow.records import REJECTED, TableWriter, open_table
 from sftflow.replycache import PLACE, ReplyCache
 from sftflow.rewriting import Rewriting
+from sftflow.selfinstruct import SelfInstruct
 from sftflow.spending import Budget, Pace, cost
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
+from sftflow.unanswerable import Unanswerable
 
 STAGE = "make_source"
 logger = logging.getLogger("sftflow")
-METHODS = {"rewrite": Rewriting}
+METHODS = {
+    "self_instruct": SelfInstruct,
+    "evol_instruct": EvolInstruct,
+    "best_of_n": BestOfN,
+    "rewrite": Rewriting,
+    "refusals": Unanswerable,
+}
 
 
 def generator_of(spec: dict[str, Any], limits: dict[str, Any], cache: ReplyCache) -> Generator:
@@ -65,28 +75,6 @@ def generator_of(spec: dict[str, Any], limits: dict[str, Any], cache: ReplyCache
         ),
         on_failure=spec["on_failure"],
     )
-
-
-def outcomes(
-    method: Any,
-    seeds: Iterable[Seed],
-    generator: Generator,
-    concurrency: int,
-    missing: Callable[[], float],
-) -> Iterator[Outcome]:
-    """Yield what comes of the seeds, in their order, until no row is ``missing``."""
-
-    def work(seed: Seed) -> list[Outcome]:
-        if seed.fault:
-            return [Outcome(seed, "", reason="unusable_seed", detail=seed.fault)]
-        return method.work(seed, generator)
-
-    def wanted() -> float:
-        rows = missing()
-        return rows if rows == inf else ceil(rows / method.most_rows)
-
-    for found in in_order(seeds, work, concurrency, wanted):
-        yield from found
 
 
 def made_row(outcome: Outcome, spec: dict[str, Any]) -> str:
@@ -128,9 +116,7 @@ def estimate(spec: dict[str, Any], method: Any, seeds: Iterable[Seed]) -> str:
         characters += sum(len(m["content"]) for m in seed.messages)
     if not number:
         raise StageError(f"source {spec['source']}: make.from has no rows to start from")
-    rows = spec["rows"]
-    tasks = number if rows is None else min(number, ceil(rows / method.most_rows))
-    asked = tasks * method.requests()
+    asked = method.requests(number)
     prompt = asked * (150 + characters // number // 4)  # our words, and theirs at 4 to a token
     completion = asked * spec["max_tokens"]
     paid = cost(spec["price_per_million"], prompt, completion)
@@ -162,8 +148,8 @@ def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: T
         def missing() -> float:
             return inf if spec["rows"] is None else spec["rows"] - tally.kept
 
-        seeds = drawn(read, spec["seed"], spec["rows"])
-        for outcome in outcomes(method, seeds, generator, limits["concurrency"], missing):
+        found = method.outcomes(read, generator, limits["concurrency"], missing)
+        for outcome in found:
             kept = put(outcome, spec, made, rejected, tally, missing() <= 0)
             if progress and kept:
                 progress.add(note=in_words(used_tokens(generator, spec["price_per_million"])))
@@ -248,7 +234,7 @@ def main(argv: list[str]) -> None:
     )
     if spec["rows"] and tally.kept < spec["rows"]:
         console().say(
-            f"{spec['source']}: fewer than the {spec['rows']} rows asked for: no seeds left"
+            f"{spec['source']}: fewer than the {spec['rows']} rows asked for could be made"
         )
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sftflow.generating import Generator, NoReply, in_order
 from sftflow.promptfile import read_prompts
 from sftflow.records import content_id, read_rows
 from sftflow.replycache import Reply
@@ -140,3 +143,60 @@ def usable(reply: Reply) -> str:
     if reply.finish_reason == "length":
         raise Discarded("cut_off", f"the reply ended at max_tokens: ...{text[-80:]!r}")
     return text
+
+
+def attempted(seed: Seed, operation: str, find: Callable[[list[Reply]], Messages]) -> Outcome:
+    """Return the outcome of ``find``, which adds each reply that it gets to its list."""
+    replies: list[Reply] = []
+    try:
+        return Outcome(seed, operation, replies, messages=find(replies))
+    except Discarded as error:
+        return Outcome(seed, operation, replies, reason=error.reason, detail=error.detail)
+    except NoReply as error:
+        return Outcome(seed, operation, replies, reason="no_reply", detail=str(error))
+
+
+class FromEachSeed(ABC):
+    """A way of making data that looks at each seed for itself.
+
+    ``most_rows``: how many rows a seed gives at most; ``requests_each``: how many requests it
+    takes then.
+    """
+
+    most_rows = 1
+    requests_each = 1
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """Take the stage's spec."""
+        self.seed, self.rows = options["seed"], options["rows"]
+
+    @abstractmethod
+    def work(self, seed: Seed, generator: Generator) -> list[Outcome]:
+        """Return what comes of one seed."""
+
+    def requests(self, seeds: int) -> int:
+        """Return how many requests so many seeds take."""
+        tasks = seeds if self.rows is None else min(seeds, ceil(self.rows / self.most_rows))
+        return tasks * self.requests_each
+
+    def outcomes(
+        self,
+        read: Callable[[], Iterable[Seed]],
+        generator: Generator,
+        concurrency: int,
+        missing: Callable[[], float],
+    ) -> Iterator[Outcome]:
+        """Yield what comes of the seeds, in their order, until no row is ``missing``."""
+
+        def work(seed: Seed) -> list[Outcome]:
+            if seed.fault:
+                return [Outcome(seed, "", reason="unusable_seed", detail=seed.fault)]
+            return self.work(seed, generator)
+
+        def wanted() -> float:
+            rows = missing()
+            return rows if rows == inf else ceil(rows / self.most_rows)
+
+        seeds = drawn(read, self.seed, self.rows)
+        for found in in_order(seeds, work, concurrency, wanted):
+            yield from found

@@ -39,6 +39,9 @@ def _seed_faults(config: dict, root: Path, name: str) -> Iterator[str]:
         known = ", ".join(other for other in sources if other != name) or "none"
         yield f"{key}: there is no source '{named}' (there are: {known}) and no file {root / named}"
         return
+    if sources[name]["make"]["method"] == "rewrite":
+        yield f"{key}: rewrite needs rows with answers; name a source, not a file of prompts"
+        return
     try:
         if not any(True for _ in read_prompts(root / named)):
             yield f"{key}: {root / named} has no prompts"

@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sftflow.generating import Generator, NoReply
+from sftflow.generating import Generator
 from sftflow.lists import shipped_list
-from sftflow.making import Discarded, Outcome, Seed, filled, turn, usable
+from sftflow.making import (
+    Discarded,
+    FromEachSeed,
+    Messages,
+    Outcome,
+    Seed,
+    attempted,
+    filled,
+    turn,
+    usable,
+)
 from sftflow.prompts import normalized
 from sftflow.replycache import Reply
 
@@ -15,22 +25,19 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 MOST_TIMES, MOST_MORE = 3, 200  # a rewritten text is no longer than so many times and characters
 
 
-class Rewriting:
+class Rewriting(FromEachSeed):
     """Rewrites one part of a row, once in each style."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         """Take part (prompt or answer) and styles."""
+        super().__init__(options)
         self.part, self.styles = options["part"], options["styles"]
-        self.most_rows = len(self.styles)
+        self.most_rows = self.requests_each = len(self.styles)
         self.texts = shipped_list("rewriting.yaml")
-
-    def requests(self) -> int:
-        """Return how many requests a seed takes at most."""
-        return len(self.styles)
 
     def work(self, seed: Seed, generator: Generator) -> list[Outcome]:
         """Return an outcome for each style."""
-        if self.part == "answer" and seed.answer is None:
+        if seed.answer is None:
             return [Outcome(seed, "", reason="no_answer", detail="the row has no answer")]
         return [self._rewritten(seed, style, generator) for style in self.styles]
 
@@ -40,18 +47,16 @@ class Rewriting:
             self.texts[self.part],
             style=self.texts["styles"][style],
             text=text,
-            prompt=seed.before[-1]["content"],
+            prompt=seed.before[-1]["content"] if seed.before else "",
         )
-        replies: list[Reply] = []
-        try:
+
+        def find(replies: list[Reply]) -> Messages:
             replies.append(generator.ask([turn("user", request)]))
             said = usable(replies[0])
             self._check(text, said)
-        except NoReply as error:
-            return Outcome(seed, style, replies, reason="no_reply", detail=str(error))
-        except Discarded as error:
-            return Outcome(seed, style, replies, reason=error.reason, detail=error.detail)
-        return Outcome(seed, style, replies, messages=self._placed(seed, said))
+            return self._placed(seed, said)
+
+        return attempted(seed, style, find)
 
     def _check(self, text: str, said: str) -> None:
         """Raise Discarded for a text that is no rewriting of the other."""
@@ -67,7 +72,7 @@ class Rewriting:
             changed = ", ".join(sorted(before ^ after)[:5])
             raise Discarded("numbers_changed", f"the two texts differ in their numbers: {changed}")
 
-    def _placed(self, seed: Seed, said: str) -> list[dict[str, str]]:
+    def _placed(self, seed: Seed, said: str) -> Messages:
         """Return the row with the new text in place of the old one."""
         messages = [dict(m) for m in seed.messages]
         if self.part == "answer":
