@@ -60,7 +60,7 @@ class Pace:
 
     def _pause_s(self, tokens: int) -> float:
         now_s = self.clock()
-        while self._sent and self._sent[0][0] <= now_s - WINDOW_S:
+        while self._sent and self._sent[0][0] + WINDOW_S <= now_s:
             self._sent.popleft()
         used = sum(entry[1] for entry in self._sent)
         full = self.requests is not None and len(self._sent) >= self.requests
