@@ -108,8 +108,8 @@ def rejected_row(outcome: Outcome, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def estimate(spec: dict[str, Any], method: Any, seeds: Iterable[Seed]) -> str:
-    """Return what the whole source may take, as a sentence for the console."""
+def announced(spec: dict[str, Any], method: Any, seeds: Iterable[Seed]) -> int:
+    """Say what the whole source may take; return the number of requests."""
     number = characters = 0
     for seed in seeds:
         number += 1
@@ -120,11 +120,12 @@ def estimate(spec: dict[str, Any], method: Any, seeds: Iterable[Seed]) -> str:
     prompt = asked * (150 + characters // number // 4)  # our words, and theirs at 4 to a token
     completion = asked * spec["max_tokens"]
     paid = cost(spec["price_per_million"], prompt, completion)
-    price = f", {paid:.2f} in money" if spec["price_per_million"] else ""
-    return (
+    price = f", cost {paid:.2f}" if spec["price_per_million"] else ""
+    console().say(
         f"{spec['source']}: about {asked:,} requests, {prompt:,} tokens of prompts and at most "
-        f"{completion:,} of replies{price} if none was paid before"
+        f"{completion:,} of replies{price}, if none was paid before"
     )
+    return asked
 
 
 def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: Tally) -> Generator:
@@ -135,7 +136,7 @@ def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: T
         known = args.seeds.suffix == ".parquet"
         return seeds_of_source(args.seeds) if known else seeds_of_prompts(args.seeds)
 
-    console().say(estimate(spec, method, read()))
+    progress = Progress(announced(spec, method, read()), "requests")
     with (
         closing(ReplyCache(PLACE)) as cache,
         open_table(args.rejected, REJECTED) as rejected,
@@ -143,16 +144,17 @@ def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: T
         part.open("w", encoding="utf-8", newline="\n") as made,
     ):
         generator = generator_of(spec, limits, cache)
-        progress = Progress(spec["rows"] or 0, "rows made") if spec["rows"] else None
 
         def missing() -> float:
             return inf if spec["rows"] is None else spec["rows"] - tally.kept
 
         found = method.outcomes(read, generator, limits["concurrency"], missing)
         for outcome in found:
-            kept = put(outcome, spec, made, rejected, tally, missing() <= 0)
-            if progress and kept:
-                progress.add(note=in_words(used_tokens(generator, spec["price_per_million"])))
+            put(outcome, spec, made, rejected, tally, missing() <= 0)
+            # The total is an estimate: at its end Progress would show each line.
+            more = min(generator.used["requests"], progress.total - 1) - progress.done
+            if more > 0:
+                progress.add(more, f"{tally.kept} rows kept")
         generator.client.close()
     return generator
 
@@ -164,13 +166,13 @@ def put(
     rejected: TableWriter,
     tally: Tally,
     enough: bool,
-) -> bool:
-    """Write one outcome; return whether it is a row."""
+) -> None:
+    """Write one outcome to one of the two files, and count it."""
     tally.rows_in += 1
     if outcome.messages is not None and not enough:
         made.write(made_row(outcome, spec))
         tally.keep({"messages": outcome.messages}, outcome.operation)
-        return True
+        return
     if outcome.messages is not None:
         more = f"there were {spec['rows']} rows already"
         outcome = Outcome(
@@ -179,7 +181,6 @@ def put(
     rejected.add(rejected_row(outcome, spec))
     place = f"{outcome.seed.file}:{outcome.seed.row}"
     tally.reject(outcome.reason, f"{place}: {outcome.detail}")
-    return False
 
 
 def used_tokens(generator: Generator, price: dict[str, float] | None) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def used_tokens(generator: Generator, price: dict[str, float] | None) -> dict[st
 
 def in_words(used: dict[str, Any]) -> str:
     """Return what was used as part of a sentence."""
-    price = f", {used['cost']:.4g} in money" if "cost" in used else ""
+    price = f", cost {used['cost']:.4g}" if "cost" in used else ""
     return f"{used['prompt_tokens']:,} + {used['completion_tokens']:,} tokens{price}"
 
 

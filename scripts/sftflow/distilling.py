@@ -12,7 +12,17 @@ from typing import Any
 
 from sftflow.generating import Generator, NoReply
 from sftflow.judging import instructions, read_score
-from sftflow.making import Discarded, FromEachSeed, Messages, Outcome, Seed, attempted, turn, usable
+from sftflow.making import (
+    Discarded,
+    FromEachSeed,
+    Messages,
+    Outcome,
+    Seed,
+    attempted,
+    spoken,
+    turn,
+    usable,
+)
 from sftflow.refusals import refusal_test
 from sftflow.replycache import Reply
 
@@ -51,8 +61,8 @@ class BestOfN(FromEachSeed):
             messages = [*seed.before, turn("assistant", answer)]
             if self.rank == "judge":
                 replies.append(self._judged(messages, generator))
-                if read_score(replies[1].text, self.scale) is None:
-                    said = replies[1].text[:200]
+                if read_score(spoken(replies[1]), self.scale) is None:
+                    said = spoken(replies[1])[:200]
                     raise Discarded("unranked", f"the judge's reply holds no score: {said!r}")
             return messages
 
@@ -69,8 +79,8 @@ class BestOfN(FromEachSeed):
 
     def _score(self, outcome: Outcome) -> float:
         if self.rank == "judge":
-            return read_score(outcome.replies[1].text, self.scale) or 0.0
-        length = len(outcome.replies[0].text.strip())
+            return read_score(spoken(outcome.replies[1]), self.scale) or 0.0
+        length = len(spoken(outcome.replies[0]))
         return length if self.rank == "longest" else -length
 
     def _told(self, score: float) -> str:

@@ -56,8 +56,8 @@ class Generator:
         self.paid = 0  # requests that no earlier run had paid
         self.used: Counter[str] = Counter()  # requests and tokens of this job, paid or known
         self._lock = threading.Lock()
-        # Requests of this job, each counted and sent once; replies stay in the cache.
-        self._replies: dict[str, Future[str]] = {}
+        self._under_way: dict[str, Future[Reply]] = {}
+        self._counted: set[str] = set()
 
     def ask(self, messages: Sequence[dict[str, str]], draw: int = 0, **more: Any) -> Reply:
         """Return the reply to a conversation; ``draw`` numbers several to the same one.
@@ -71,33 +71,32 @@ class Generator:
             body["seed"] = self.seed + draw
         digest = request_digest(self.endpoint["base_url"], body, self.seed + draw)
         with self._lock:
-            other = self._replies.get(digest)
+            other = self._under_way.get(digest)
             if other is None:
-                mine = self._replies[digest] = Future()
+                mine = self._under_way[digest] = Future()
         if other is not None:
-            return self._of(other)
+            return other.result()
         try:
             mine.set_result(self._known_or_paid(digest, body))
         except BaseException as error:
             mine.set_exception(error)
-        return self._of(mine)
+        finally:
+            with self._lock:
+                del self._under_way[digest]
+        return mine.result()
 
-    def _of(self, future: Future[str]) -> Reply:
-        """Return the reply that a request was given, by whichever thread."""
-        reply = self.cache.get(future.result())
-        assert reply is not None
-        return reply
-
-    def _known_or_paid(self, digest: str, body: dict[str, Any]) -> str:
-        """Return the digest when its reply is in the cache and its tokens are counted."""
+    def _known_or_paid(self, digest: str, body: dict[str, Any]) -> Reply:
+        """Return the reply when it is in the cache, and count it the first time it is used."""
         reply = self.cache.get(digest) or self._pay(digest, body)
         with self._lock:
-            self.used.update(
-                requests=1,
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-            )
-        return digest
+            if digest not in self._counted:
+                self._counted.add(digest)
+                self.used.update(
+                    requests=1,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                )
+        return reply
 
     def _pay(self, digest: str, body: dict[str, Any]) -> Reply:
         import openai
@@ -137,14 +136,23 @@ class Generator:
 
 
 def _read(digest: str, said: Any, most: tuple[int, int]) -> Reply:
-    """Return a completion as a reply; raise ValueError for what is none."""
+    """Return a completion as a reply; raise ValueError for what is none.
+
+    Where the endpoint tells no tokens, the most that there can be are counted.
+    """
     choices = getattr(said, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
+    message = getattr(choices[0], "message", None) if choices else None
+    text = getattr(message, "content", None) or ""
+    if message is None or not isinstance(text, str):
         raise ValueError("the endpoint's reply is no chat completion")
-    text = choices[0].message.content or ""
+    # Half of a surrogate pair, where a reply was cut within an emoji, can't be stored.
+    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     usage = getattr(said, "usage", None)
-    prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else most
-    return Reply(digest, text, choices[0].finish_reason or "", prompt, completion)
+    told_of = (getattr(usage, key, None) for key in ("prompt_tokens", "completion_tokens"))
+    prompt, completion = (
+        n if isinstance(n, int) else bound for n, bound in zip(told_of, most, strict=True)
+    )
+    return Reply(digest, text, str(choices[0].finish_reason or ""), prompt, completion)
 
 
 def in_order(

@@ -24,6 +24,7 @@ from sftflow.replycache import Reply
 from sftflow.stage import StageError
 
 Messages = list[dict[str, str]]
+THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,18 @@ def filled(template: str, **parts: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: parts.get(found[1], found[0]), template)
 
 
+def spoken(reply: Reply) -> str:
+    """Return what a reply says, without the thoughts that some models put before it."""
+    return THOUGHT.sub("", reply.text).strip()
+
+
 def usable(reply: Reply) -> str:
     """Return what a reply says; raise Discarded if that is nothing or was cut off."""
-    text = reply.text.strip()
-    if not text:
-        raise Discarded("empty", "the generator said nothing")
+    text = spoken(reply)
     if reply.finish_reason == "length":
         raise Discarded("cut_off", f"the reply ended at max_tokens: ...{text[-80:]!r}")
+    if not text:
+        raise Discarded("empty", "the generator said nothing")
     return text
 
 

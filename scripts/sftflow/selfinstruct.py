@@ -22,6 +22,7 @@ from sftflow.making import (
     Seed,
     attempted,
     filled,
+    spoken,
     turn,
     usable,
 )
@@ -161,7 +162,7 @@ def rouge_l(one: list[str], other: list[str], least: float) -> float:
 
 def _tasks(reply: Reply) -> list[str]:
     """Return the numbered tasks of a reply; the last one is left out if it was cut off."""
-    parts = [part.strip() for part in NUMBERED.split(reply.text)[1:]]
+    parts = [part.strip() for part in NUMBERED.split(spoken(reply))[1:]]
     parts = parts[:-1] if reply.finish_reason == "length" else parts
     return [part for part in parts if part]
 

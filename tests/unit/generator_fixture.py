@@ -89,8 +89,8 @@ def seeds(folder, *talks):
     return path
 
 
-def made(folder, server, path, method, limits=None, **more):
-    """Run the stage; return (made rows, rejected rows, manifest)."""
+def arguments(folder, server, path, method, limits=None, **more):
+    """Return the arguments of the stage, defaults filled in."""
     url = f"http://127.0.0.1:{server.server_port}/v1"
     endpoint = {"base_url": url, "model": "m", "api_key_env": "MAKER_KEY"}
     entry = {"method": method, "from": "x", "endpoint": endpoint, "limits": limits or {}, **more}
@@ -100,7 +100,13 @@ def made(folder, server, path, method, limits=None, **more):
     out = folder / "made"
     argv = ["--spec", json.dumps(spec), "--limits", json.dumps(limits), "--seeds", str(path)]
     argv += ["--made", str(out / "made.jsonl"), "--rejected", str(out / "rejected.parquet")]
-    make_source.main([*argv, "--manifest", str(out / "manifest.json")])
+    return [*argv, "--manifest", str(out / "manifest.json")]
+
+
+def made(folder, server, path, method, limits=None, **more):
+    """Run the stage; return (made rows, rejected rows, manifest)."""
+    make_source.main(arguments(folder, server, path, method, limits, **more))
+    out = folder / "made"
     rows = [json.loads(line) for line in (out / "made.jsonl").read_text().splitlines()]
     rejected = list(read_rows(out / "rejected.parquet"))
     manifest = json.loads((out / "manifest.json").read_text())

@@ -2,10 +2,15 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
-from generator_fixture import KEY, asked, made, run_server, seeds
+from generator_fixture import KEY, arguments, asked, made, run_server, seeds
 
+import make_source
 from sftflow.replycache import PLACE
 from sftflow.stage import StageError
 
@@ -93,6 +98,22 @@ def test_a_run_that_is_cut_off_goes_on_without_paying_twice(server, tmp_path):
     _, _, manifest = made(tmp_path, server, path, "rewrite")
     assert manifest["counts"]["requests"] == 30
     assert len(server.bodies) - before == 30 - 12
+
+
+def test_a_killed_run_has_kept_what_was_paid(server, tmp_path):
+    path, limits = many(tmp_path, 40), {"concurrency": 4}
+    server.reply = lambda body: time.sleep(0.02) or reply(body)
+    command = [sys.executable, make_source.__file__]
+    command += arguments(tmp_path, server, path, "rewrite", limits)
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while len(server.bodies) < 12 and running.poll() is None:
+        time.sleep(0.01)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    assert not (tmp_path / "made/made.jsonl").exists()
+    rows, _, _ = made(tmp_path, server, path, "rewrite", limits)
+    assert len(rows) == 40
+    assert len(server.bodies) <= 40 + 4  # what was under way at the kill
 
 
 def test_too_many_requests_are_tried_again(server, tmp_path):

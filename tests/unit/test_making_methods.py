@@ -142,6 +142,26 @@ def test_a_judge_that_gives_no_score_ranks_nothing(server, tmp_path):
         made(tmp_path, server, path, "best_of_n")
 
 
+def test_thoughts_are_no_part_of_a_row(server, tmp_path):
+    replies = ["<think>score: 7\n</think>\n\nYes.", "<think>it is", '<think>{"score": 1}</think> 9']
+
+    def reply(body):
+        return replies[2] if body["messages"][0]["role"] == "system" else replies[body["seed"]]
+
+    server.reply = reply
+    path = seeds(tmp_path, ("q", "old"))
+    rows, gone, _ = made(tmp_path, server, path, "best_of_n", candidates=2)
+    assert [talk(row) for row in rows] == [["q", "Yes."]]
+    assert reasons(gone) == ["empty"]
+
+
+def test_half_an_emoji_is_no_reason_to_stop(server, tmp_path):
+    server.reply = lambda _: "Hi \ud83d"
+    path = seeds(tmp_path, ("q", "old"))
+    rows, _, _ = made(tmp_path, server, path, "best_of_n", candidates=1, rank="longest")
+    assert talk(rows[0])[1] == "Hi \ufffd\ufffd\ufffd"
+
+
 def test_an_endpoint_that_knows_no_seed(server, tmp_path):
     path = seeds(tmp_path, ("q", "old"))
     url = f"http://127.0.0.1:{server.server_port}/v1"
