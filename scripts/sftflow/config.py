@@ -251,6 +251,13 @@ def _all_faults(config: dict, root: Path) -> list[str]:
     return expand_sweeps(config) or check(config) or dangling_and_contradicting(config, root)
 
 
+def _follows(fault: str, told: set[str]) -> bool:
+    """Return whether a fault only comes from leaving out what was told already."""
+    key, _, said = fault.partition(":")
+    below = any(other.startswith(f"{key}.") for other in told)
+    return key in told or (below and "must have one of" in said)
+
+
 def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     """Return the checked config with defaults filled in and sweeps expanded.
 
@@ -264,7 +271,7 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     config = None if sound is None else fill_defaults(sound)
     if config is not None:
         told = {fault.split(":")[0] for fault in faults}
-        faults += [f for f in _all_faults(config, root) if f.split(":")[0] not in told]
+        faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
     config["root"] = str(root)

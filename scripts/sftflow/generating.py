@@ -47,7 +47,8 @@ class Generator:
     ) -> None:
         """Take the client, which retries by itself, and what every request says.
 
-        ``endpoint``: base_url, model and send_seed. ``request`` has max_tokens. ``payer`` is the
+        ``endpoint``: base_url, model, max_tokens_key, send_seed. ``request`` has
+        temperature and max_tokens. ``payer`` is the
         source that pays.
         """
         self.client, self.cache, self.endpoint, self.request = client, cache, endpoint, request
@@ -67,6 +68,8 @@ class Generator:
         """
         body = {"model": self.endpoint["model"], "messages": list(messages)}
         body |= {**self.request, **more}
+        if self.request["temperature"] is None:  # the endpoint takes none, not even of ours
+            del body["temperature"]
         if self.endpoint["send_seed"]:
             body["seed"] = self.seed + draw
         digest = request_digest(self.endpoint["base_url"], body, self.seed + draw)
@@ -120,6 +123,7 @@ class Generator:
     def _send(self, body: dict[str, Any]) -> Any:
         known = ("model", "messages", "temperature", "max_tokens", "seed")
         plain = {key: body[key] for key in known if key in body}
+        plain[self.endpoint["max_tokens_key"]] = plain.pop("max_tokens")
         more = {key: value for key, value in body.items() if key not in known}
         return self.client.chat.completions.create(**plain, extra_body=more or None)
 

@@ -187,6 +187,19 @@ def proposes(body):
     return "\n".join(f"{n}. {task}" for n, task in enumerate(tasks, first))
 
 
+def test_an_endpoint_that_takes_no_temperature(server, tmp_path):
+    server.reply = lambda _: '{"score": 3}'
+    path = seeds(tmp_path, ("q", "old"))
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    endpoint = {"base_url": url, "model": "m", "max_tokens_key": "max_completion_tokens"}
+    more = {"temperature": None, "max_tokens": 50, "request": {"top_k": 5}}
+    made(tmp_path, server, path, "best_of_n", candidates=1, endpoint=endpoint, **more)
+    assert len(server.bodies) == 2
+    for body in server.bodies:
+        assert (body["max_completion_tokens"], body["top_k"]) == (50, 5)
+        assert not {"temperature", "max_tokens"} & set(body)
+
+
 def test_new_tasks_are_filtered_and_answered(server, tmp_path):
     server.reply = proposes
     path = seeds(tmp_path, *((f"Tell me what a seed is, please {n}", "a") for n in range(9)))

@@ -308,6 +308,16 @@ BROKEN = {
         "sources.new: must have one of path and make; it has neither",
     ),
     "unknown method": (made("best_of"), "sources.new.make.method: 'best_of' is not known; did you"),
+    "empty path": (edited(sources__mine={"path": []}), "sources.mine.path: is empty"),
+    "misspelt path": (edited(sources__mine={"pth": "rows.jsonl"}), "did you mean 'path'?"),
+    "made in no way": (
+        edited(sources__new={"make": {"from": "mine"}}),
+        "sources.new.make: 'method' is missing",
+    ),
+    "made by a word": (
+        edited(sources__new={"make": "rewrite"}),
+        "sources.new.make: must be keys and values or null, not 'rewrite'",
+    ),
     "option of another method": (
         made("rewrite", candidates=3),
         "sources.new.make.candidates: unknown key; known: ",
