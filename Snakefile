@@ -14,6 +14,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/make.smk"
 include: "rules/data.smk"
 include: "rules/mix.smk"
 include: "rules/template.smk"

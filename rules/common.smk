@@ -59,7 +59,8 @@ PACKAGES = {
 set_job_environment(workflow.basedir, CONFIG["root"])
 remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
-    workflow, untracked=() if CONFIG["track_versions"] else ("packages",)
+    workflow,
+    untracked=("limits",) if CONFIG["track_versions"] else ("limits", "packages"),
 )
 
 # A training job and a server never share a GPU; on a machine without one they take turns.

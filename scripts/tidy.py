@@ -59,9 +59,9 @@ def suites_in_use(config: Mapping) -> set[str]:
     }
 
 
-def mixes_in_use(config: Mapping) -> set[str]:
-    """Return what beside its split a dataset has below results/ because a config asks for it."""
-    used: set[str] = set()
+def parts_in_use(config: Mapping) -> set[str]:
+    """Return what a source or dataset has below results/ only because a config asks for it."""
+    used = {f"sources/{name}/made" for name, s in config["sources"].items() if s["make"]}
     for name in config["datasets"]:
         if plan.training_folder(config, name).endswith("/mixed"):
             used.add(f"datasets/{name}/mixed")
@@ -80,8 +80,13 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
             if entry.is_dir() and entry.name not in kept and not entry.name.startswith("."):
                 found.append(entry)
-    files = set().union(*(suites_in_use(config) | mixes_in_use(config) for config in configs))
-    optional = ("eval/*/benchmark/*", "datasets/*/contamination.*", "datasets/*/mixed")
+    files = set().union(*(suites_in_use(config) | parts_in_use(config) for config in configs))
+    optional = (
+        "eval/*/benchmark/*",
+        "datasets/*/contamination.*",
+        "datasets/*/mixed",
+        "sources/*/made",
+    )
     for path in sorted(path for pattern in optional for path in results.glob(pattern)):
         gone = any(path.is_relative_to(folder) for folder in found)
         if not gone and path.relative_to(results).as_posix() not in files:

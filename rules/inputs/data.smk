@@ -3,14 +3,19 @@
 
 def source_paths(wildcards):
     """Return the raw files of a source as the config names them, as a list."""
-    path = CONFIG["sources"][wildcards.source]["path"]
-    return path if isinstance(path, list) else [path]
+    entry = CONFIG["sources"][wildcards.source]
+    if entry["make"] is not None:
+        made = f"results/sources/{wildcards.source}/made/made.jsonl"
+        return [os.path.relpath(made, CONFIG["root"])]
+    return entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
 
 
 def source_files(wildcards):
     """Return the files and folders of a source, globs expanded; their time stamps say nothing."""
     import glob
 
+    if CONFIG["sources"][wildcards.source]["make"] is not None:
+        return [f"results/sources/{wildcards.source}/made/made.jsonl"]
     paths = [project_path(path) for path in source_paths(wildcards)]
     return [
         p for path in paths for p in sorted(glob.glob(path, recursive=True)) or [path]
@@ -19,6 +24,8 @@ def source_files(wildcards):
 
 def source_digest(wildcards):
     """Return what the raw files hold: their names and time stamps are not asked."""
+    if CONFIG["sources"][wildcards.source]["make"] is not None:
+        return ""  # its file is made here: an input like others
     return sha256_json(
         [content_digest(project_path(p)) for p in source_paths(wildcards)]
     )
@@ -27,7 +34,9 @@ def source_digest(wildcards):
 def source_spec(wildcards):
     """Return the settings of one source."""
     entry = CONFIG["sources"][wildcards.source]
-    settings = {k: v for k, v in entry.items() if k not in ("description", "path")}
+    settings = {
+        k: v for k, v in entry.items() if k not in ("description", "path", "make")
+    }
     return spec_text(source=wildcards.source, path=source_paths(wildcards), **settings)
 
 

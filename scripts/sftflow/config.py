@@ -65,8 +65,9 @@ def fill_defaults(value: Any, node: dict | None = None) -> Any:
         return copy.deepcopy(value)
     if "anyOf" in node:
         node = next(o for o in map(_resolved, node["anyOf"]) if o.get("type") == "object")
-    if "allOf" in node:  # the cleaning steps: options by the step's name
-        node = {**node, "properties": schema()["$defs"]["steps"][value["step"]]["properties"]}
+    if "allOf" in node:  # cleaning steps and ways of making data: options by their name
+        kind, name = ("steps", "step") if "step" in value else ("makes", "method")
+        node = {**node, "properties": schema()["$defs"][kind][value[name]]["properties"]}
     known = node.get("properties", {})
     other = node.get("additionalProperties")
     filled = {}
@@ -250,6 +251,13 @@ def _all_faults(config: dict, root: Path) -> list[str]:
     return expand_sweeps(config) or check(config) or dangling_and_contradicting(config, root)
 
 
+def _follows(fault: str, told: set[str]) -> bool:
+    """Return whether a fault only comes from leaving out what was told already."""
+    key, _, said = fault.partition(":")
+    below = any(other.startswith(f"{key}.") for other in told)
+    return key in told or (below and "must have one of" in said)
+
+
 def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     """Return the checked config with defaults filled in and sweeps expanded.
 
@@ -263,7 +271,7 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     config = None if sound is None else fill_defaults(sound)
     if config is not None:
         told = {fault.split(":")[0] for fault in faults}
-        faults += [f for f in _all_faults(config, root) if f.split(":")[0] not in told]
+        faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
     config["root"] = str(root)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.cleaningrules import cleaning_faults
+from sftflow.making_rules import making_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
@@ -32,7 +33,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
     faults = list(dangling)
     for check in (_bases, _datasets, _sources, _suites, _files):
         faults += check(config, root)
-    faults += mix_faults(config)
+    faults += [*mix_faults(config), *making_faults(config, root)]
     if not dangling:
         circles = [*_cycles(config)]  # what follows walks along the references
         faults += circles or [
@@ -212,7 +213,8 @@ def _sources(config: dict, root: Path) -> Iterator[str]:
                 yield f"{key}.columns: stands beside format '{source['format']}'; leave one out"
             if "messages" not in columns and not {"prompt", "completion"} <= set(columns):
                 yield f"{key}.columns: needs prompt and completion, or messages"
-        for path in source["path"] if isinstance(source["path"], list) else [source["path"]]:
+        paths = source["path"] or []
+        for path in [paths] if isinstance(paths, str) else paths:
             if not (root / path).exists() and not glob.glob(str(root / path), recursive=True):  # noqa: PTH207 (absolute patterns)
                 yield f"{key}.path: there is no file, folder or match for {root / path}"
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from sftflow.apiclient import openai_client, told
 from sftflow.cleaningstep import Record, Records, Step, one_of
 from sftflow.judgecache import PLACE, Verdict, VerdictCache, verdict_key
 from sftflow.stage import StageError
@@ -143,32 +142,6 @@ def _landed(record: Record, future: Future[Verdict]) -> tuple[Record, Verdict | 
         return record, error
 
 
-def openai_client(
-    base_url: str, api_key_env: str | None, max_retries: int, timeout_s: float
-) -> openai.OpenAI:
-    """Return a client; its key comes from the environment variable of that name."""
-    import openai
-
-    parts = urlsplit(base_url)
-    if parts.username or parts.password:
-        raise StageError("judge: base_url holds a password; name a variable in api_key_env instead")
-    key = os.environ.get(api_key_env, "") if api_key_env else "none"
-    if not key:
-        raise StageError(
-            f"judge: the environment variable {api_key_env} is not set; it must hold the key of "
-            f"{parts.hostname}"
-        )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line per request
-    return openai.OpenAI(
-        base_url=base_url,
-        api_key=key,
-        organization="",
-        project="",
-        max_retries=max_retries,
-        timeout=timeout_s,
-    )
-
-
 def judge(
     records: Records,
     step: Step,
@@ -197,7 +170,7 @@ def judge(
         raise StageError(
             f"judge: min_score {min_score:g} is not within the scale {scale[0]:g} to {scale[1]:g}"
         )
-    client = openai_client(base_url, api_key_env, max_retries, timeout_s)
+    client = openai_client("judge", base_url, api_key_env, max_retries, timeout_s)
     cache = VerdictCache(PLACE)
     try:
         asker = Judge(client, cache, model, instructions(rubric, scale), scale, request)
@@ -219,7 +192,7 @@ def judge(
 def _finding(verdict: Verdict | Exception, min_score: float) -> tuple[str | None, str]:
     """Return the reason to reject and its sentence; None for a text that is good enough."""
     if isinstance(verdict, Exception):
-        return "no_verdict", f"the judge gave no verdict after all retries ({_told(verdict)})"
+        return "no_verdict", f"the judge gave no verdict after all retries ({told(verdict)})"
     if verdict.score is None:
         return "unreadable", f"the judge's reply holds no score: {verdict.reply[:200]!r}"
     if verdict.score < min_score:
@@ -243,16 +216,10 @@ def _stop_if(error: Exception, record: Record, on_failure: str) -> None:
     """Raise StageError for what no other row would escape, or if any failure is to stop."""
     status = getattr(error, "status_code", None)
     if status in (401, 403, 404):
-        raise StageError(f"judge: {_told(error)}; check base_url, model and the key") from None
+        raise StageError(f"judge: {told(error)}; check base_url, model and the key") from None
     if on_failure == "stop":
         place = f"{record['source']} {record['file']}:{record['row']}"
         raise StageError(
-            f"judge: no verdict on {place} after all retries ({_told(error)}); what was paid is "
+            f"judge: no verdict on {place} after all retries ({told(error)}); what was paid is "
             "kept: run again to go on, or set on_failure to keep or reject"
         ) from None
-
-
-def _told(error: Exception) -> str:
-    """Return an error without what the server echoes, which may hold the key."""
-    status = getattr(error, "status_code", None)
-    return f"HTTP {status}" if status else type(error).__name__

@@ -116,3 +116,18 @@ def test_a_mix_that_is_no_longer_asked_for_goes(work):
     assert unused() == {"mixed"}
     assert unused(decontaminate={"action": "drop"}) == set()
     assert unused(decontaminate={"action": "off"}) == {"mixed", "contamination.json"}
+
+
+def test_rows_that_are_no_longer_made_go(work):
+    made = Path("results/sources/a/made/made.jsonl")
+    made.parent.mkdir()
+    made.write_text("{}")
+    endpoint = {"base_url": "http://host/v1", "model": "m"}
+    make = {"method": "best_of_n", "from": "b", "endpoint": endpoint}
+    said = json.loads(config({"first": "t"}))
+    said["sources"] = {"a": {"make": make}, "b": {"path": "a.jsonl"}}
+    for sources, gone in ((said["sources"], False), ({"a": {"path": "a.jsonl"}}, True)):
+        Path("mine.yaml").write_text(json.dumps({**said, "sources": sources}))
+        found = tidy.unused(Path("results"), [tidy.load_config([Path("mine.yaml")], {})])
+        assert (made.parent in found) == gone
+        assert Path("results/sources/a") not in found

@@ -55,6 +55,15 @@ def cleaned(*steps: dict) -> dict:
 MEANING = {"step": "semantic_duplicates", "model": "models/gone"}
 JUDGE = {"step": "judge", "base_url": "http://host/v1", "model": "m", "min_score": 4}
 
+ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
+
+
+def made(method: str = "best_of_n", come_from: str = "mine", **more) -> dict:
+    """GOOD with a source that is made."""
+    entry = {"method": method, "from": come_from, "endpoint": ENDPOINT, **more}
+    return edited(sources__new={"make": entry})
+
+
 BROKEN = {
     "unknown key": (
         edited(runs__talk_lora__training={"learnin_rate": 1e-4}),
@@ -310,6 +319,70 @@ BROKEN = {
         ),
         "datasets.talk.clean[0].near: must be a number or null, not 'close'",
     ),
+    "path and make": (
+        edited(
+            sources={
+                "mine": {"path": "rows.jsonl"},
+                "new": made()["sources"]["new"] | {"path": "rows.jsonl"},
+            }
+        ),
+        "sources.new: must have one of path and make; it has path and make",
+    ),
+    "neither path nor make": (
+        edited(sources__new={}),
+        "sources.new: must have one of path and make; it has neither",
+    ),
+    "unknown method": (made("best_of"), "sources.new.make.method: 'best_of' is not known; did you"),
+    "empty path": (edited(sources__mine={"path": []}), "sources.mine.path: is empty"),
+    "misspelt path": (edited(sources__mine={"pth": "rows.jsonl"}), "did you mean 'path'?"),
+    "made in no way": (
+        edited(sources__new={"make": {"from": "mine"}}),
+        "sources.new.make: 'method' is missing",
+    ),
+    "made by a word": (
+        edited(sources__new={"make": "rewrite"}),
+        "sources.new.make: must be keys and values or null, not 'rewrite'",
+    ),
+    "option of another method": (
+        made("rewrite", candidates=3),
+        "sources.new.make.candidates: unknown key; known: ",
+    ),
+    "made without an endpoint": (
+        edited(sources__new={"make": {"method": "refusals", "from": "mine"}}),
+        "sources.new.make: 'endpoint' is missing",
+    ),
+    "self-instruct without rows": (
+        made("self_instruct"),
+        "sources.new.make: 'rows' is missing",
+    ),
+    "made from nothing": (
+        made(come_from="mnie"),
+        "sources.new.make.from: there is no source 'mnie' (there are: mine) and no file ",
+    ),
+    "rewriting of prompts": (
+        made("rewrite", "rows.jsonl"),
+        "sources.new.make.from: rewrite needs rows with answers",
+    ),
+    "made from what is no prompt": (
+        made(come_from="rows.jsonl"),
+        "rows.jsonl, line 1 is not a prompt",
+    ),
+    "cost without a price": (
+        made(limits={"max_cost": 3}),
+        "sources.new.make.limits.max_cost: needs price_per_million",
+    ),
+    "request that says what the method says": (
+        made(request={"n": 3}),
+        "sources.new.make.request.n: is set by the method",
+    ),
+    "key in the config": (
+        made(endpoint={**ENDPOINT, "api_key": "k"}),
+        "sources.new.make.endpoint.api_key: unknown key; did you mean 'api_key_env'?",
+    ),
+    "unknown operation": (
+        made("evol_instruct", operations=["deeper"]),
+        "sources.new.make.operations[0]: 'deeper' is not known; did you mean 'deepen'?",
+    ),
     "empty sweep": (edited(runs__talk_lora__sweep={"lora.r": []}), "is empty"),
     "sweep over nothing": (
         edited(runs__talk_lora__sweep={"lora.rank": [1]}),
@@ -359,6 +432,23 @@ def test_every_cleaning_step_gets_its_defaults(tmp_path):
     steps = [{"step": name, **needed.get(name, {})} for name in names]
     for step in load(tmp_path, cleaned(*steps))["datasets"]["talk"]["clean"]:
         assert set(step) == set(schema()["$defs"]["steps"][step["step"]]["properties"])
+
+
+def test_sources_made_in_a_circle_are_told(tmp_path):
+    config = made(come_from="other")
+    config["sources"]["other"] = {"make": {**config["sources"]["new"]["make"], "from": "new"}}
+    told = faults(tmp_path, config)
+    assert len(told) == 2
+    assert "sources.new.make.from: the sources are made from each other in a circle" in told[0]
+    assert "new <- other <- new" in told[0]
+
+
+def test_every_way_of_making_gets_its_defaults(tmp_path):
+    for name, node in schema()["$defs"]["makes"].items():
+        more = {"rows": 3} if name == "self_instruct" else {}
+        make = load(tmp_path, made(name, **more))["sources"]["new"]["make"]
+        assert set(make) == set(node["properties"])
+        assert make["limits"]["concurrency"] == 8
 
 
 def test_scalars_mean_what_a_person_means(tmp_path):

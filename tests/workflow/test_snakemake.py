@@ -108,6 +108,30 @@ def test_tokens_are_made_of_the_mix_and_the_test_rows_are_not(tmp_path):
     assert "results/datasets/tickets/mixed/test.parquet" not in said
 
 
+def test_a_made_source_is_read_like_any_other(tmp_path):
+    def edit(config):
+        endpoint = {"base_url": "http://host/v1", "model": "m", "api_key_env": "NOT_SET"}
+        shared = {"endpoint": endpoint, "limits": {"concurrency": 3}}
+        config["sources"] |= {
+            "distilled": {"make": {"method": "best_of_n", "from": "data/prompts.jsonl", **shared}},
+            "reworded": {"make": {"method": "rewrite", "from": "distilled", **shared}},
+        }
+        config["datasets"]["tickets"]["sources"] += ["reworded"]
+
+    config = project(tmp_path, edit)
+    done = snakemake("-n", "-p", "--configfile", config, "--directory", tmp_path / "work")
+    said = done.stdout
+    commands = [line for line in said.splitlines() if "scripts/make_source.py" in line]
+    assert len(commands) == said.count("rule make_source:") == 2
+    assert said.count("rule ingest_source:") == 5
+    assert "--seeds results/sources/distilled/records.parquet" in commands[1]
+    assert "prompts.jsonl" in commands[0]
+    specs = [line.split("--spec ")[1].split(" --log")[0] for line in commands]
+    assert not any(word in spec for spec in specs for word in ("NOT_SET", "concurrency"))
+    assert all("NOT_SET" in line.split("--limits ")[1] for line in commands)
+    assert "    input: results/sources/reworded/made/made.jsonl" in said
+
+
 def test_a_kept_order_is_part_of_a_run_and_of_no_other(tmp_path):
     def edit(config):
         run = config["runs"]["tickets-lora"]

@@ -1,0 +1,51 @@
+"""A client of an OpenAI-compatible endpoint, and its errors in words that give nothing away."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from sftflow.stage import StageError
+
+if TYPE_CHECKING:
+    import openai
+
+
+def openai_client(
+    who: str, base_url: str, api_key_env: str | None, max_retries: int, timeout_s: float
+) -> openai.OpenAI:
+    """Return a client; its key comes from the environment variable of that name.
+
+    ``who`` begins the sentence of a fault. The client tries 429, 5xx and broken connections
+    again by itself, with growing pauses or as long as the server says.
+    """
+    import openai
+
+    parts = urlsplit(base_url)
+    if parts.username or parts.password:
+        raise StageError(
+            f"{who}: base_url holds a password; name a variable in api_key_env instead"
+        )
+    key = os.environ.get(api_key_env, "") if api_key_env else "none"
+    if not key:
+        raise StageError(
+            f"{who}: the environment variable {api_key_env} is not set; it must hold the key of "
+            f"{parts.hostname}"
+        )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line per request
+    return openai.OpenAI(
+        base_url=base_url,
+        api_key=key,
+        organization="",
+        project="",
+        max_retries=max_retries,
+        timeout=timeout_s,
+    )
+
+
+def told(error: Exception) -> str:
+    """Return an error without what the server echoes, which may hold the key."""
+    status = getattr(error, "status_code", None)
+    return f"HTTP {status}" if status else type(error).__name__
