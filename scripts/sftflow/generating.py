@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sftflow.apiclient import told
 from sftflow.replycache import Reply, ReplyCache, request_digest
-from sftflow.spending import Budget, Pace, most_prompt_tokens
+from sftflow.spending import Budget, Pace, Stopped, most_prompt_tokens
 from sftflow.stage import StageError
 
 if TYPE_CHECKING:
@@ -54,11 +54,16 @@ class Generator:
         self.client, self.cache, self.endpoint, self.request = client, cache, endpoint, request
         self.seed, self.pace, self.budget, self.on_failure = seed, pace, budget, on_failure
         self.payer = payer
+        self.fatal: StageError | None = None
         self.paid = 0  # requests that no earlier run had paid
         self.used: Counter[str] = Counter()  # requests and tokens of this job, paid or known
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[Reply]] = {}
         self._counted: set[str] = set()
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way still comes."""
+        self.pace.stopped.set()
 
     def ask(self, messages: Sequence[dict[str, str]], draw: int = 0, **more: Any) -> Reply:
         """Return the reply to a conversation; ``draw`` numbers several to the same one.
@@ -112,6 +117,8 @@ class Generator:
             self.cache.put(reply, self.payer)
             used = (reply.prompt_tokens, reply.completion_tokens)
             entry[1] = sum(used)
+        except Stopped:
+            raise self.fatal or StageError("make: stopped before all was asked") from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._fault(error) from None
         finally:
@@ -128,15 +135,20 @@ class Generator:
         return self.client.chat.completions.create(**plain, extra_body=more or None)
 
     def _fault(self, error: Exception) -> Exception:
+        """Return what a failed request means; if that is the end, nothing more is sent."""
         status = getattr(error, "status_code", None)
         if status in (401, 403, 404):
-            return StageError(f"make: {told(error)}; check base_url, model and the key")
-        if self.on_failure == "stop":
-            return StageError(
+            said = f"make: {told(error)}; check base_url, model and the key"
+        elif self.on_failure == "stop":
+            said = (
                 f"make: a request failed after all retries ({told(error)}); what was paid is "
                 "kept: run again to go on, or set on_failure to reject"
             )
-        return NoReply(told(error))
+        else:
+            return NoReply(told(error))
+        self.fatal = self.fatal or StageError(said)
+        self.stop()
+        return self.fatal
 
 
 def _read(digest: str, said: Any, most: tuple[int, int]) -> Reply:
@@ -164,10 +176,12 @@ def in_order(
     work: Callable[[Task], Result],
     concurrency: int,
     wanted: Callable[[], float],
+    stop: Callable[[], None],
 ) -> Iterator[Result]:
     """Yield ``work`` of each task in the tasks' order, ``concurrency`` of them at once.
 
-    No more tasks are handed out than results are ``wanted``, and none once that is 0.
+    No more tasks are handed out than results are ``wanted``, and none once that is 0. ``stop``
+    is called if anything ends it before its time, so that nothing more is sent.
     """
     waiting: deque[Future[Result]] = deque()
     tasks = iter(tasks)
@@ -183,5 +197,8 @@ def in_order(
                 if not waiting:
                     return
                 yield waiting.popleft().result()
+        except BaseException:
+            stop()
+            raise
         finally:  # what was sent is paid for: it is waited for and kept
             pool.shutdown(cancel_futures=True)

@@ -204,5 +204,5 @@ class FromEachSeed(ABC):
             return rows if rows == inf else ceil(rows / self.most_rows)
 
         seeds = drawn(read, self.seed, self.rows)
-        for found in in_order(seeds, work, concurrency, wanted):
+        for found in in_order(seeds, work, concurrency, wanted, generator.stop):
             yield from found

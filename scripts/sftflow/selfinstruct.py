@@ -80,8 +80,11 @@ class SelfInstruct:
                 else:
                     fresh.append(found)
             number, stalled = number + 1, 0 if fresh else stalled + 1
-            work = _taken(fresh)
-            yield from in_order(work, lambda p: _answered(*p, generator), concurrency, missing)
+
+            def answer(proposal: Proposal) -> Outcome:
+                return _answered(*proposal, generator)
+
+            yield from in_order(_taken(fresh), answer, concurrency, missing, generator.stop)
         for seed, task, reply in fresh:
             detail = f"there are rows enough; not answered: {task[:200]!r}"
             yield Outcome(seed, "task", [reply], reason="surplus", detail=detail)
@@ -101,7 +104,7 @@ class SelfInstruct:
             except NoReply as error:
                 return Outcome(first, "task", reason="no_reply", detail=str(error))
 
-        found = in_order(range(requests), propose, concurrency, lambda: inf)
+        found = in_order(range(requests), propose, concurrency, lambda: inf, generator.stop)
         for (first, _), reply in zip(drawn, found, strict=True):
             if isinstance(reply, Outcome):
                 yield reply

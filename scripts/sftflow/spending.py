@@ -30,6 +30,10 @@ def cost(price: Mapping[str, float] | None, prompt_tokens: int, completion_token
     return (prompt_tokens * price["input"] + completion_tokens * price["output"]) / 1e6
 
 
+class Stopped(Exception):
+    """A request that is not to be sent any more."""
+
+
 class Pace:
     """At most so many requests and so many tokens within any minute; None is no limit."""
 
@@ -38,19 +42,24 @@ class Pace:
         requests: int | None,
         tokens: int | None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Any] | None = None,
     ) -> None:
         """Take the limits per minute."""
-        self.requests, self.tokens, self.clock, self.sleep = requests, tokens, clock, sleep
+        self.stopped = threading.Event()
+        self.requests, self.tokens, self.clock = requests, tokens, clock
+        self.sleep = sleep or self.stopped.wait
         self._lock = threading.Lock()
         self._sent: deque[list[float]] = deque()  # [time, tokens] of the last minute
 
     def wait(self, tokens: int) -> list[float]:
         """Return, when there is room for a request of ``tokens``, the entry to settle.
 
-        A request that is larger than the limit goes alone.
+        A request that is larger than the limit goes alone. Raises Stopped once ``stopped`` is
+        set: nothing more is to be sent.
         """
         while True:
+            if self.stopped.is_set():
+                raise Stopped
             with self._lock:
                 pause_s = self._pause_s(tokens)
                 if pause_s <= 0:

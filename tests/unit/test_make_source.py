@@ -116,6 +116,16 @@ def test_a_killed_run_has_kept_what_was_paid(server, tmp_path):
     assert len(server.bodies) <= 40 + 4  # what was under way at the kill
 
 
+def test_what_waits_for_its_minute_does_not_hold_up_the_end(server, tmp_path):
+    server.plan = ["Kindly: 0", 401]
+    start_s = time.monotonic()
+    with pytest.raises(StageError, match="HTTP 401"):
+        limits = {"requests_per_minute": 2, "concurrency": 8}
+        made(tmp_path, server, many(tmp_path, 30), "rewrite", limits)
+    assert time.monotonic() - start_s < 30
+    assert len(server.bodies) == 2
+
+
 def test_too_many_requests_are_tried_again(server, tmp_path):
     server.plan = [429, 503]
     rows, _, _ = made(tmp_path, server, many(tmp_path, 1), "rewrite")
