@@ -101,6 +101,7 @@ rule report_dataset:
         tokens=dataset_tokens,
         earlier=earlier_portrait,
         contamination=dataset_overlaps,
+        mixed=dataset_mix,
     output:
         portrait="results/datasets/{dataset}/portrait.json",
         html="results/datasets/{dataset}/report.html",
@@ -122,5 +123,5 @@ rule report_dataset:
         'exec python "$SFTFLOW_HOME/scripts/report_dataset.py" --spec {params.spec:q} --log {log}'
         " --sources {params.sources} --cleaned {params.cleaned} --dataset {params.dataset}"
         " --rejected {input.rejected} --tokens {input.tokens} --earlier {input.earlier:q}"
-        " --contamination {input.contamination}"
+        " --contamination {input.contamination} --mixed {input.mixed}"
         " --portrait {output.portrait} --html {output.html}"

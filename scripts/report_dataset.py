@@ -138,7 +138,7 @@ def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "cleaned", "dataset", "rejected", "portrait", "html")
     parser.add_argument("--sources", type=Path, nargs="+", required=True, metavar="DIR")
-    for name in ("tokens", "earlier", "contamination"):
+    for name in ("tokens", "earlier", "contamination", "mixed"):
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="FILE")
     args = parser.parse_args(argv)
     before = read_portrait(args.earlier[0]) if args.earlier else None
@@ -149,7 +149,8 @@ def main(argv: list[str]) -> None:
     drift = drift_facts(portrait, before, args.spec.get("compare_with"))
     told = {key: drift[key] for key in ("against", "rows", "lines")} if drift else None
     write_json(args.portrait, {**portrait, "drift": told})
-    levels = funnel(by_name, cleaning["counts"], split)
+    mixed = manifest_of(args.mixed[0].parent)["counts"] if args.mixed else None
+    levels = funnel(by_name, cleaning["counts"], split, mixed)
     facts = {
         "dataset": args.dataset.name,
         "levels": levels,

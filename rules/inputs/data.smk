@@ -128,6 +128,12 @@ def dataset_overlaps(wildcards):
     return [f"results/datasets/{wildcards.dataset}/contamination.json"]
 
 
+def dataset_mix(wildcards):
+    """Return the manifest of what trainings read, as a list: where they read the split, none."""
+    folder = plan.training_folder(CONFIG, wildcards.dataset)
+    return [f"{folder}/manifest.json"] if folder.endswith("/mixed") else []
+
+
 def earlier_portrait(wildcards):
     """Return the portrait that a dataset is compared with, as a list: it may be none."""
     named = CONFIG["datasets"][wildcards.dataset]["compare_with"]

@@ -11,9 +11,16 @@ SIDES = ("validation", "test")
 
 
 def funnel(
-    sources: Mapping[str, Mapping[str, Any]], cleaned: Mapping[str, Any], split: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, Any]],
+    cleaned: Mapping[str, Any],
+    split: Mapping[str, Any],
+    mixed: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the levels from raw rows to training rows: {label, rows, lost, reasons}."""
+    """Return the levels from raw rows to training rows: {label, rows, lost, reasons}.
+
+    The arguments are the counts of manifests: by source, of cleaning, split and, if there is one,
+    mix. Rows that a mix repeats count once more each.
+    """
     raw = sum(counts["rows_in"] for counts in sources.values())
     read: Counter[str] = Counter()
     for counts in sources.values():
@@ -32,6 +39,11 @@ def funnel(
         aside["not drawn"] = left_out
     levels.append(_level("training rows", split["train"], aside, raw))
     levels[-1]["set_aside"] = True
+    if mixed is not None:
+        gone = Counter({key.rpartition("/")[2]: n for key, n in mixed["rejected"].items()})
+        gone["left out of the mix"] = mixed["left_out"]
+        levels.append(_level("rows in the mix", mixed["rows"], +gone, raw))
+        levels[-1]["repeated"] = sum(counts["repeated"] for counts in mixed["sources"].values())
     return levels
 
 
@@ -44,6 +56,7 @@ def _level(label: str, rows: int, reasons: Mapping[str, int], raw: int) -> dict[
         "reasons": ranked,
         "share": rows / raw if raw else None,
         "changed": 0,
+        "repeated": 0,
         "set_aside": False,
     }
 

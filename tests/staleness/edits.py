@@ -446,7 +446,7 @@ STOPPED = [
     Edit(
         "rows with benchmark questions dropped, and there are none",
         _set("datasets", "d", "decontaminate", to={"ngram": 12, "action": "drop"}),
-        {"mix_dataset d", "template_data *", "build_report"},
+        {"mix_dataset d", "template_data *", *PAGES},
     ),
     Edit(
         "benchmark questions as before",

@@ -143,3 +143,17 @@ def test_funnel():
     levels = funnel(sources, cleaning, {"train": 3, "validation": 2, "test": 0})
     assert [(level["rows"], level["lost"]) for level in levels] == [(10, 0), (8, 2), (5, 3), (3, 2)]
     assert levels[-1]["reasons"] == [("validation", 2)]
+
+
+def test_the_funnel_goes_on_to_the_mix():
+    source = {"a": {"rows_in": 10, "kept": 10, "rejected": {}}}
+    mixed = {
+        "rows": 6,
+        "rejected": {"decontaminate/benchmark_question": 1},
+        "left_out": 4,
+        "sources": {"a": {"repeated": 1}},
+    }
+    split = {"train": 10, "validation": 0, "test": 0}
+    last = funnel(source, {"steps": []}, split, mixed)[-1]
+    assert (last["label"], last["rows"], last["repeated"]) == ("rows in the mix", 6, 1)
+    assert last["reasons"] == [("left out of the mix", 4), ("benchmark_question", 1)]
