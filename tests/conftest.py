@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# As for the workflow's jobs (sftflow/jobs.py), for stages that a test starts itself: threads that
+# spin while they wait take the cores from the other worker's server.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # These share runs that take minutes (fixtures `finished` and `real`, the project of staleness/):
 # one worker makes such a run once, for all of them.
