@@ -53,6 +53,7 @@ def plain(project: Project) -> None:
     for path in sorted((project.folder / "rules").glob("*.smk")):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"\n        (code=code\([^\n]*|packages=[^\n]*),", "", text)
+        text = text.replace(" --code {params.code}", "")
         text = re.sub(
             r"\nrule (\w+):\n(    \"\"\".*?\"\"\"\n)    (input:\n)?",
             lambda m: (

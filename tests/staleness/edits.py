@@ -51,7 +51,7 @@ class Edit:
     may: set[str] = field(default_factory=set)  # depends on what a model happens to answer
     environment: Callable[[Project], dict[str, str]] = lambda _: {}
     targets: tuple[str, ...] = ()
-    # All that is stale, where less than all is asked for. What is made of it is known only then.
+    # All that would run if everything were asked for, where less is.
     stale: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -319,6 +319,7 @@ SPLIT = {"ingest_source a", "clean_dataset d", "split_dataset d", "find_contamin
 DATA = {*SPLIT, "report_dataset d"}
 TOKENS = {"template_data *"}
 TO_TOKENS = ("data", "tokens")
+RETRAINED = {*TRAINED, *measured(RUN), *TOLD}
 EVERYTHING = {
     "ingest_source a",
     "ingest_source b",
@@ -362,7 +363,7 @@ STOPPED = [
         lambda p: p.append("raw/a.jsonl", NEW_ROW),
         {*DATA, *TOKENS},
         targets=TO_TOKENS,
-        stale={*DATA, *TOKENS, *TRAINED},
+        stale={*DATA, *TOKENS, *RETRAINED},
     ),
     Edit(
         "the row taken back before a training saw it",
@@ -374,7 +375,7 @@ STOPPED = [
         _change_training_row,
         {*DATA, *TOKENS},
         targets=TO_TOKENS,
-        stale={*DATA, *TOKENS, *TRAINED},
+        stale={*DATA, *TOKENS, *RETRAINED},
     ),
     Edit("the row as it was", _training_row_as_it_was, {*DATA, *TOKENS}),
     Edit(
@@ -382,7 +383,7 @@ STOPPED = [
         _swap_rows,
         {*DATA, *TOKENS},
         targets=TO_TOKENS,
-        stale={*DATA, *TOKENS, *TRAINED},
+        stale={*DATA, *TOKENS, *RETRAINED},
     ),
     Edit("the rows put back in their places", _swap_rows, {*DATA, *TOKENS}),
     Edit(
@@ -409,7 +410,7 @@ STOPPED = [
         _nudge_a_weight,
         {f"prepare_base {BASE}", *TRAINED},
         targets=("models",),
-        stale={f"prepare_base {BASE}", *TRAINED, f"measure_loss {BASE}"},
+        stale={f"prepare_base {BASE}", *RETRAINED, *measured(BASE)},
     ),
     Edit("the weight as it was", _weights_as_they_were, {f"prepare_base {BASE}", *TRAINED}),
     Edit(
@@ -458,7 +459,7 @@ STOPPED = [
         _set("datasets", "d", "mix", to={"b": {"ratio": 0.2}}),
         {"mix_dataset d", "report_dataset d", *TOKENS},
         targets=("tokens",),
-        stale={"mix_dataset d", "report_dataset d", *TOKENS, *TRAINED},
+        stale={"mix_dataset d", "report_dataset d", *TOKENS, *RETRAINED},
     ),
     Edit(
         "no mix again, before a training saw it",

@@ -110,7 +110,8 @@ def test_the_schema_and_the_steps_have_the_same_options_and_defaults():
                 assert same, f"{name}.{p.name}"
 
 
-WITHOUT_NETWORK = sorted(set(STEPS) - {"judge"})
+# semantic_duplicates needs a model: tests/unit/test_semantic_duplicates.py has this law for it.
+BY_THEMSELVES = sorted(set(STEPS) - {"judge", "semantic_duplicates"})
 OPTIONS = {
     "language": [{"languages": ["en"]}, {"languages": ["zh"], "unknown": "reject"}],
     "personal_data": [{"action": action} for action in ("mask", "drop", "report")],
@@ -144,7 +145,7 @@ def conversation(row, turns, tools):
     return record(*messages, row=row, tools=tools)
 
 
-@pytest.mark.parametrize("name", WITHOUT_NETWORK)
+@pytest.mark.parametrize("name", BY_THEMSELVES)
 @given(
     many=st.lists(st.tuples(TURNS, st.sampled_from([None, TOOLS])), max_size=4),
     pick=st.integers(0, 9),
@@ -162,7 +163,7 @@ def test_every_row_is_kept_or_rejected_and_changes_are_counted(tmp_path_factory,
     assert sum(books.rejected.values()) == len(gone)
 
 
-@pytest.mark.parametrize("name", WITHOUT_NETWORK)
+@pytest.mark.parametrize("name", BY_THEMSELVES)
 def test_no_step_changes_what_has_nothing_to_change(tmp_path, name):
     pair = talk("Why is the sky blue in the day?", PLAIN.capitalize(), tools=TOOLS)
     kept, _, books = run_step(tmp_path, {"step": name, **OPTIONS.get(name, [{}])[0]}, [pair])
