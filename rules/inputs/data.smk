@@ -131,7 +131,8 @@ def dataset_overlaps(wildcards):
 def dataset_mix(wildcards):
     """Return the manifest of what trainings read, as a list: where they read the split, none."""
     folder = plan.training_folder(CONFIG, wildcards.dataset)
-    return [f"{folder}/manifest.json"] if folder.endswith("/mixed") else []
+    mixed = os.path.basename(folder) == "mixed"
+    return [f"{folder}/manifest.json"] if mixed else []
 
 
 def earlier_portrait(wildcards):
