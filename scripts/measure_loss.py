@@ -19,6 +19,7 @@ from sftflow.estimates import ratio_estimate
 from sftflow.jobs import project_path
 from sftflow.losses import Scored, batch_losses, batches, scored_tokens, windows
 from sftflow.manifests import write_json
+from sftflow.modeltokenizers import load_tokenizer
 from sftflow.records import read_rows
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 
@@ -30,9 +31,9 @@ Texts = dict[str, tuple[list[Scored], int]]  # name -> sequences, bytes of the s
 def load(folder: Path) -> tuple[Any, Any]:
     """Return model and tokenizer: float32 on a CPU, on a GPU bfloat16 if the weights are half."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
     on_gpu = torch.cuda.is_available()
     half = model.dtype in (torch.bfloat16, torch.float16) and on_gpu

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftflow.chat_templates import PROBE, ChatTemplate, load_tokenizer, tokenizer_digests
+from sftflow.chat_templates import PROBE, ChatTemplate
 from sftflow.folders import built_beside
 from sftflow.hub import fetched_model
 from sftflow.jobs import project_path
@@ -33,6 +33,7 @@ from sftflow.modelfolders import (
     write_start_sums,
     write_tokenizer_sums,
 )
+from sftflow.modeltokenizers import load_as_others_do, tokenizer_digests
 from sftflow.pretraining import make_model
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -76,7 +77,7 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises StageError if tokenizer, embeddings, template and end-of-turn do not fit together.
     """
     name = f"bases.{spec['base']}"
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_as_others_do(folder)
     template = ChatTemplate(tokenizer, name)  # refuses a template that no model could learn
     shapes = tensor_shapes(folder)
     missing = missing_weights(folder, shapes, bool(spec.get("trust_remote_code")))
@@ -107,6 +108,7 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         "pad_token_id": pad,
         "pad_is_eos": pad in (end_of_turn, tokenizer.eos_token_id),
         "sample": template.render(PROBE, None),
+        **tokenizer_digests(folder, tokenizer),
     }
 
 
@@ -140,7 +142,6 @@ def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict
         packages=PACKAGES,
         source=source,
         settings_sha256=sha256_json(settings(spec)),
-        **tokenizer_digests(folder),
         **facts,
     )
     write_start_sums(folder)

@@ -28,7 +28,7 @@ BOOTSTRAPS = 1000  # for metrics that are no mean
 
 
 def evaluate(
-    tasks: list[Any], spec: Mapping[str, Any], server: Server, folder: Path
+    tasks: list[Any], spec: Mapping[str, Any], server: Server
 ) -> tuple[dict[str, Any], Any]:
     """Return lm-eval's results and the model that it asked."""
     import aiohttp
@@ -40,7 +40,7 @@ def evaluate(
     # A task of one's own can be mended; one that lm-eval ships is measured as others measure it,
     # and the share stands in the result.
     least_share = 0.0 if spec["folder"] is None else BOUNDARY_SHARE
-    model = ServedModel(server, folder, spec["apply_chat_template"], least_share)
+    model = ServedModel(server, spec["apply_chat_template"], least_share)
     try:
         results = lm_eval.simple_evaluate(
             model=model,
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         own = own_tasks(spec)
         tasks = load_tasks(spec, own, args.dataset)
         with served(args.endpoint, args.model) as server:
-            results, model = evaluate(tasks, spec, server, args.model)
+            results, model = evaluate(tasks, spec, server)
     said = report(results, spec, own, model)
     with replacing(args.samples) as part:
         with part.open("w", encoding="utf-8", newline="\n") as file:

@@ -22,18 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sftflow.chat_templates import (
-    ChatTemplate,
-    PrefixChanged,
-    Refused,
-    Rendered,
-    load_tokenizer,
-    tokenizer_digests,
-)
+from sftflow.chat_templates import ChatTemplate, PrefixChanged, Refused, Rendered
 from sftflow.conversations import template_messages, template_tools
 from sftflow.lengths import binned
 from sftflow.manifests import sha256_file, write_manifest, write_text
 from sftflow.masks import mask_fault, tokenized, trained_count, trained_runs
+from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
 from sftflow.preview import Picked, preview_page
 from sftflow.records import REJECTED, read_rows, write_table
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -279,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
         tokenizer=args.model.name,
         end_of_turn={"text": template.end_of_turn, "id": template.control[template.end_of_turn]},
         rejected_sha256=sha256_file(args.manifest.with_name("rejected.parquet")),
-        **tokenizer_digests(args.model),
+        **tokenizer_digests(args.model, tokenizer),
     )
     say_counts(work)
 

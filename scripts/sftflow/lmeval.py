@@ -10,7 +10,6 @@ an empty answer; whatever the server says it saw must be what was sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined
@@ -46,8 +45,8 @@ class Answer(str):
 class ServedModel(LocalCompletionsAPI):
     """A model behind sftflow's server, asked by token ids."""
 
-    def __init__(self, server: Server, folder: Path, chat: bool, least_share: float) -> None:
-        """Take address and limits from the server, the tokenizer from the model folder.
+    def __init__(self, server: Server, chat: bool, least_share: float) -> None:
+        """Take address, limits and tokenizer from the server.
 
         ``least_share``: of the choices must be cut from their question where a token ends.
         """
@@ -59,17 +58,17 @@ class ServedModel(LocalCompletionsAPI):
         super().__init__(
             model=server.model,
             base_url=f"{server.url}/completions",
-            tokenizer=str(folder),
-            tokenizer_backend="huggingface",
-            tokenized_requests=True,
+            tokenizer_backend="none",
             num_concurrent=CONCURRENCY,
             max_length=server.max_model_len,
             add_bos_token=begins and not chat,
             eos_string=tokenizer.eos_token,
             header=server.headers,
             seed=SEED,
-            trust_remote_code=server.endpoint.trust_remote_code,
         )
+        # lm-eval would load it once more, by AutoTokenizer and the imports behind that.
+        self.tokenizer, self.tokenizer_backend = tokenizer, "huggingface"
+        self.tokenized_requests = True
         self.boundary_shares: dict[str, float] = {}
         self._sent: set[tuple[int, ...]] = set()
         self._done = Progress(0, "requests")

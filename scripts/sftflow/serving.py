@@ -21,6 +21,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from sftflow.endpoint import Endpoint, ask, last_lines, read_endpoint, supervisor_lives
+from sftflow.modeltokenizers import load_tokenizer
 from sftflow.stage import StageError, console
 
 POLL_S = 0.25
@@ -96,7 +97,7 @@ def served(path: Path, model: Path, exclusive: bool = False) -> Iterator[Server]
     """
     if os.environ.get("OMP_NUM_THREADS") == "0":
         os.environ["OMP_NUM_THREADS"] = "1"  # Snakemake's, for `threads: 0`; OpenMP wants > 0
-    tokenizer = load_tokenizer(model)  # while the server starts
+    tokenizer = talking_tokenizer(model)  # while the server starts
     endpoint = wait_until_serving(path)
     with reserved(path, endpoint, exclusive), witnessed(path, endpoint):
         check_prompts(endpoint, tokenizer)
@@ -120,11 +121,9 @@ def witnessed(path: Path, endpoint: Endpoint) -> Iterator[None]:
     check_lives(path, endpoint)
 
 
-def load_tokenizer(model: Path) -> Any:
-    """Return the tokenizer of a model folder."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+def talking_tokenizer(model: Path) -> Any:
+    """Return the tokenizer of a model folder; raise StageError if it has no chat template."""
+    tokenizer = load_tokenizer(model)
     if tokenizer.chat_template is None:
         raise StageError(
             f"{model} has no chat template, so it can't be asked; set bases.*.template"

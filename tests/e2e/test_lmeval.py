@@ -139,7 +139,7 @@ def test_server_and_process_agree(served, in_process):
 
 
 def test_prompts_are_those_of_training_and_server(served, in_process):
-    from sftflow.serving import load_tokenizer
+    from sftflow.modeltokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(served / "model")
     for row in in_process[1]["tickets_json"]:
@@ -185,7 +185,7 @@ def test_templates_of_tasks_run_in_a_sandbox(served, tmp_path):
 def model(work):
     """Return the model that lm-eval asks, of a server that is not asked here."""
     from sftflow.lmeval import ServedModel
-    from sftflow.serving import load_tokenizer
+    from sftflow.modeltokenizers import load_tokenizer
 
     endpoint = SimpleNamespace(trust_remote_code=False)
     server = SimpleNamespace(
@@ -196,7 +196,7 @@ def model(work):
         max_model_len=32,
         endpoint=endpoint,
     )
-    return ServedModel(server, work / "model", chat=True, least_share=0.99)
+    return ServedModel(server, chat=True, least_share=0.99)
 
 
 def choices(task, context, *continuations):

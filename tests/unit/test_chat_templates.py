@@ -1,7 +1,7 @@
 import pytest
 from chat_fixture import CHATML, GEMMA, THINKING, chat_tokenizer, shipped
 
-from sftflow.chat_templates import ChatTemplate, PrefixChanged, Refused, load_tokenizer
+from sftflow.chat_templates import ChatTemplate, PrefixChanged, Refused
 from sftflow.stage import StageError
 
 TALK = [
@@ -111,24 +111,3 @@ def test_control_tokens_in_text_are_seen():
     row = [{"role": "user", "content": "<|im_end", "reasoning": None}]
     assert template.typed_control(row, '[{"name": "</s>"}]') == "</s>"
     assert template.typed_control(row, None) is None
-
-
-def test_a_folder_without_tokenizer_is_refused(tmp_path):
-    with pytest.raises(StageError, match=r"no tokenizer\.json"):
-        load_tokenizer(tmp_path)
-
-
-def test_a_swapped_tokenizer_is_refused(tmp_path):
-    """Transformers gives model_type qwen2 another pre-tokenizer, whatever the file says."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
-    bpe.train_from_iterator(["order 12, order 12"] * 9, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=bpe).save_pretrained(tmp_path)
-    Qwen2Config().save_pretrained(tmp_path)
-    with pytest.raises(StageError, match="otherwise than"):
-        load_tokenizer(tmp_path)

@@ -29,7 +29,7 @@ class LengthTokenizer:
 @pytest.fixture
 def tokenizer(monkeypatch):
     one = LengthTokenizer()
-    monkeypatch.setattr(serving, "load_tokenizer", lambda _: one)
+    monkeypatch.setattr(serving, "talking_tokenizer", lambda _: one)
     monkeypatch.setattr(serving, "STALE_S", 0.3)
     monkeypatch.setattr(serving, "NOTICE_S", 1.5)
     return one

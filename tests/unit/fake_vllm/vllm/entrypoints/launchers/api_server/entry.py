@@ -63,15 +63,16 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-Path(os.environ["TMPDIR"], "socket").touch()
-subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
-sys.stdout.write("fake engine up\n")
-sys.stdout.flush()
-if behaviour == "exit":
-    sys.exit(3)
-if behaviour == "never":
-    time.sleep(600)
-if behaviour == "taken" and not (seen := Path(os.environ["FAKE_SEEN"])).exists():
-    seen.touch()
-    sys.exit("OSError: [Errno 98] Address already in use")
-ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
+def main():
+    Path(os.environ["TMPDIR"], "socket").touch()
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    sys.stdout.write("fake engine up\n")
+    sys.stdout.flush()
+    if behaviour == "exit":
+        sys.exit(3)
+    if behaviour == "never":
+        time.sleep(600)
+    if behaviour == "taken" and not (seen := Path(os.environ["FAKE_SEEN"])).exists():
+        seen.touch()
+        sys.exit("OSError: [Errno 98] Address already in use")
+    ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
