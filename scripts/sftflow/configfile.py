@@ -22,8 +22,8 @@ class ConfigFault(Exception):
         self.faults = faults
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 scalars and without duplicate keys."""
+class _Strict:
+    """A loader's construction and resolution: YAML 1.2 scalars, no duplicate keys."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's own way to say it)
 
@@ -42,26 +42,32 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+class _Loader(_Strict, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """In C where PyYAML has it: the schema alone takes 0.2 s otherwise, in every invocation."""
 
 
-_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
-_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
-_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
-_resolve(
-    "float",
-    r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+)$",
-    "-+.0123456789",
-)
+class _TellingLoader(_Strict, yaml.SafeLoader):
+    """In Python: slow, but it names the character that it stumbles over."""
 
 
-def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     return int(loader.construct_scalar(node), 10)  # 010 is ten, not eight
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+SCALARS = (
+    ("null", r"^(?:~|null|Null|NULL|)$", [*"~nN", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", [*"tTfF"]),
+    ("int", r"^[-+]?[0-9]+$", [*"-+0123456789"]),
+    (
+        "float",
+        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+)$",
+        [*"-+.0123456789"],
+    ),
+)
+for _class in (_Loader, _TellingLoader):
+    for _tag, _pattern, _first in SCALARS:
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+    _class.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 def read_yaml(path: Path | str) -> Any:
@@ -75,6 +81,10 @@ def read_yaml(path: Path | str) -> Any:
         raise ConfigFault([f"{path}: cannot be read: {error}"]) from None
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except yaml.YAMLError:
+        pass
+    try:
+        return yaml.load(text, Loader=_TellingLoader)  # noqa: S506 (it too)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
