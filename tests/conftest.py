@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # one worker makes such a run once, for all of them.
 TOGETHER = {
     "tests/e2e/test_default.py": "default",
-    "tests/e2e/test_faults.py": "default",
     "tests/e2e/test_realdata.py": "default",
     "tests/staleness/test_table.py": "staleness",
     "tests/staleness/test_why.py": "staleness",

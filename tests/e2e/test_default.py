@@ -126,3 +126,10 @@ def test_a_second_run_does_nothing(finished):
 def test_data_made_again_on_one_core_are_the_same_bytes(finished, tmp_path):
     finish(tmp_path, "data", cores="1")
     assert sums(tmp_path).items() <= sums(finished).items()
+
+
+def test_the_key_of_the_server_is_nowhere(finished):
+    """Nothing that is kept holds an API key, and no endpoint file stays behind."""
+    assert not list(finished.glob("results/eval/*/server.json"))
+    for path in (finished / "results/eval").glob("*/latency.json"):
+        assert "api_key" not in json.dumps(json.loads(path.read_text()))

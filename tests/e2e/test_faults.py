@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 
 import pytest
 
 from staleness.project import Project
-from workflow import Workflow, copy, finish, sums
+from workflow import Workflow, finish, sums
 
 pytestmark = pytest.mark.e2e
-TUNED = "tickets-lora"
+EVAL = "results/eval/s.r-2"
+LATENCY, ANSWERS = f"{EVAL}/latency.json", f"{EVAL}/generations.jsonl"
 
 
-def unmeasured(finished, folder):
-    """Return a copy of a finished folder in which one model's latency is to be measured."""
-    copy(finished, folder)
-    (folder / f"results/eval/{TUNED}/latency.json").unlink()
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Return the folder of a small project whose tuned model was measured and asked."""
+    project = Project(tmp_path_factory.mktemp("measured") / "project")
+    project.config["latency"]["requests_per_cell"] = 100  # some seconds, to be killed in
+    project.write_config()
+    finish(project.folder, *measuring(project.folder))
+    return project.folder
+
+
+def measuring(folder):
+    """Return what makes these two results, and no others, of a copy of the project."""
+    return LATENCY, ANSWERS, "--configfile", folder / "config/config.yaml"
+
+
+def unmeasured(measured, tmp_path):
+    """Return a copy of the project in which the model's latency is to be measured."""
+    folder = tmp_path / "project"
+    shutil.copytree(measured, folder, symlinks=True)
+    (folder / LATENCY).unlink()
     return folder
 
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
-def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
-    folder = unmeasured(finished, tmp_path)
-    run = Workflow(folder)
+def test_no_server_outlives_the_workflow(measured, tmp_path, ending):
+    folder = unmeasured(measured, tmp_path)
+    run = Workflow(folder, *measuring(folder))
     run.until(run.engines)
     if ending == "ctrl-c":
         run.signal(signal.SIGINT)
@@ -33,40 +49,36 @@ def test_no_server_outlives_the_workflow(finished, tmp_path, ending):
         run.process.kill()
     run.wait(60)
     run.assert_gone()
-    assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
-    again = finish(folder)
+    assert not (folder / LATENCY).exists()
+    again = finish(folder, *measuring(folder))
     assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
     assert again.jobs()["train_adapter"] == 0
 
 
-def test_a_failed_measurement_ends_the_server_and_loses_nothing(finished, tmp_path):
+def test_a_failed_measurement_ends_the_server_and_loses_nothing(measured, tmp_path):
     """The engine is killed under the consumers: they fail, and say what happened."""
-    folder = unmeasured(finished, tmp_path)
+    folder = unmeasured(measured, tmp_path)
     before = sums(folder)
-    run = Workflow(folder)
+    run = Workflow(folder, *measuring(folder))
     run.until(run.engines)
     for process in run.engines():
         process.kill()
     assert run.wait(120) != 0
     run.assert_gone()
     assert "error:" in run.text()
-    assert not (folder / f"results/eval/{TUNED}/latency.json").exists()
+    assert not (folder / LATENCY).exists()
     assert sums(folder) == before
-    again = finish(folder)
+    again = finish(folder, *measuring(folder))
     assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
     assert again.jobs()["train_adapter"] == 0
 
 
-def test_a_killed_consumer_costs_the_others_nothing(finished, tmp_path):
+def test_a_killed_consumer_costs_the_others_nothing(measured, tmp_path):
     """What another consumer of the same server had finished stays, and is not made again."""
-    folder = unmeasured(finished, tmp_path)
-    results = folder / f"results/eval/{TUNED}"
-    made = {
-        "measure_latency": results / "latency.json",
-        "generate_answers": results / "generations.jsonl",
-    }
+    folder = unmeasured(measured, tmp_path)
+    made = {"measure_latency": folder / LATENCY, "generate_answers": folder / ANSWERS}
     made["generate_answers"].unlink()
-    run = Workflow(folder)
+    run = Workflow(folder, *measuring(folder))
     run.until(lambda: any(path.exists() for path in made.values()))
     first = next(rule for rule, path in made.items() if path.exists())
     (other,) = set(made) - {first}
@@ -76,7 +88,7 @@ def test_a_killed_consumer_costs_the_others_nothing(finished, tmp_path):
     assert run.wait(120) != 0
     run.assert_gone()
     assert made[first].exists()
-    again = finish(folder)
+    again = finish(folder, *measuring(folder))
     assert again.jobs()[other] == again.jobs()["serve_model"] == 1
     assert again.jobs()[first] == 0
 
@@ -143,10 +155,3 @@ def vouched(folder):
     found = [*results.rglob("manifest.json"), *results.rglob("*SHA256SUMS")]
     found += results.glob(".provenance/*/*.json")
     return {str(path.relative_to(results)): path.read_bytes() for path in found}
-
-
-def test_the_key_of_the_server_is_nowhere(finished):
-    """Nothing that is kept holds an API key, and no endpoint file stays behind."""
-    assert not list(finished.glob("results/eval/*/server.json"))
-    for path in (finished / "results/eval").glob("*/latency.json"):
-        assert "api_key" not in json.dumps(json.loads(path.read_text()))

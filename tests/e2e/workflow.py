@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -131,16 +130,6 @@ def finish(folder: Path, *arguments: str | Path, **options) -> Workflow:
     assert status == 0, run.text()[-6000:]
     run.assert_gone()
     return run
-
-
-def copy(finished: Path, folder: Path) -> Path:
-    """Copy a finished work folder, its record of what was made included; return ``folder``.
-
-    It must lie as deep as the original: paths of raw files are recorded as seen from there.
-    """
-    shutil.copytree(finished / "results", folder / "results", symlinks=True)
-    shutil.copytree(finished / ".snakemake", folder / ".snakemake", symlinks=True)
-    return folder
 
 
 def sums(folder: Path) -> dict[str, str]:
