@@ -54,6 +54,7 @@ PACKAGES = {
     "scores": ("sacrebleu", "rouge-score"),
     "report": ("altair", "vl-convert-python"),
     "languages": ("py3langid",),
+    "maps": ("scikit-learn",),
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])

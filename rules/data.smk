@@ -88,6 +88,30 @@ rule split_dataset:
         " --test {output.test} --manifest {output.manifest}"
 
 
+rule map_dataset:
+    """Place a sample of the training prompts on a map, by the embedding model of the cleaning."""
+    input:
+        train="results/datasets/{dataset}/train.parquet",
+    output:
+        map="results/datasets/{dataset}/map.json",
+    log:
+        "results/logs/map_dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/map_dataset/{dataset}.tsv"
+    conda:
+        "../envs/conda.yaml"
+    resources:
+        gpu=clean_gpus,
+    params:
+        code=code("map_dataset"),
+        packages=packages("data", "embeddings", "maps"),
+        models=clean_models,
+        spec=map_spec,
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/map_dataset.py" --spec {params.spec:q} --log {log}'
+        " --train {input.train} --map {output.map}"
+
+
 rule report_dataset:
     """Show what became of a dataset's raw rows."""
     input:
@@ -102,6 +126,7 @@ rule report_dataset:
         earlier=earlier_portrait,
         contamination=dataset_overlaps,
         mixed=dataset_mix,
+        map=dataset_map,
     output:
         portrait="results/datasets/{dataset}/portrait.json",
         html="results/datasets/{dataset}/report.html",
@@ -123,5 +148,5 @@ rule report_dataset:
         'exec python "$SFTFLOW_HOME/scripts/report_dataset.py" --spec {params.spec:q} --log {log}'
         " --sources {params.sources} --cleaned {params.cleaned} --dataset {params.dataset}"
         " --rejected {input.rejected} --tokens {input.tokens} --earlier {input.earlier:q}"
-        " --contamination {input.contamination} --mixed {input.mixed}"
+        " --contamination {input.contamination} --mixed {input.mixed} --map {input.map}"
         " --portrait {output.portrait} --html {output.html}"

@@ -2,7 +2,7 @@
 
 reads   the source folders, the cleaned folder and the dataset folder with their manifests, the
         dataset's rejected.parquet; manifests of its templated data (--tokens, may be none); the
-        portrait of an earlier dataset (--earlier, may be none)
+        map of its prompts (--map) and the portrait of an earlier dataset (--earlier), if any
 writes  portrait.json: the figures of the training rows, small enough to be kept and compared
         with; report.html: where the rows went, what they are like, what changed, rows to look
         at. Nothing in it is loaded from elsewhere or run.
@@ -11,7 +11,9 @@ spec    dataset; compare_with (as the config names it, or null)
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,14 @@ def charts(portrait: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     ]
 
 
+def map_facts(path: Path) -> dict[str, Any]:
+    """Return the picture of the prompts' map (None if they are too few) and what it shows."""
+    points = json.loads(path.read_text(encoding="utf-8"))["points"]
+    sources = [name for name, _ in Counter(point[1] for point in points).most_common()]
+    chart = datacharts.scatter(points, sources)
+    return {"chart": chart, "points": len(points), "sources": sources}
+
+
 def _characters(lengths: Mapping[str, Any], what: str) -> str | None:
     return datacharts.histogram(lengths["bins"], f"{what} characters")
 
@@ -138,7 +148,7 @@ def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "cleaned", "dataset", "rejected", "portrait", "html")
     parser.add_argument("--sources", type=Path, nargs="+", required=True, metavar="DIR")
-    for name in ("tokens", "earlier", "contamination", "mixed"):
+    for name in ("tokens", "earlier", "contamination", "mixed", "map"):
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="FILE")
     args = parser.parse_args(argv)
     before = read_portrait(args.earlier[0]) if args.earlier else None
@@ -162,6 +172,7 @@ def main(argv: list[str]) -> None:
         "drawn_words": datacharts.DRAWN_WORDS,
         "charts": charts(portrait),
         "openings_chart": datacharts.openings(portrait["openings"]["words"]),
+        "map": map_facts(args.map[0]) if args.map else None,
         "tokens": token_section(args.tokens),
         "drift": drift,
         "pairs": gone.pairs(),

@@ -106,6 +106,13 @@ def clean_spec(wildcards):
     return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys})
 
 
+def map_spec(wildcards):
+    """Return what the map of one dataset rests on: the model of its first step that has one."""
+    step = embedding_steps(wildcards)[0]
+    keys = ("model", "revision", "batch_size")
+    return spec_text(dataset=wildcards.dataset, **{key: step[key] for key in keys})
+
+
 def split_spec(wildcards):
     """Return what the split of one dataset rests on."""
     entry = CONFIG["datasets"][wildcards.dataset]
@@ -126,6 +133,13 @@ def dataset_overlaps(wildcards):
     if not plan.checks_questions(CONFIG, wildcards.dataset):
         return []
     return [f"results/datasets/{wildcards.dataset}/contamination.json"]
+
+
+def dataset_map(wildcards):
+    """Return the map of a dataset's prompts, as a list: without an embedding model, none."""
+    if not embedding_steps(wildcards):
+        return []
+    return [f"results/datasets/{wildcards.dataset}/map.json"]
 
 
 def dataset_mix(wildcards):

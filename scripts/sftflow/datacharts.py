@@ -112,6 +112,31 @@ def _shares(bins: Bins, joined: Sequence[Mapping[str, int]]) -> list[float]:
     return [sum(n for low, n in bins if bar["from"] <= low < bar["to"]) / total for bar in joined]
 
 
+def scatter(points: Sequence[Sequence[Any]], sources: Sequence[str]) -> str | None:
+    """Return points [id, source, x, y] in the plane, coloured by source, most frequent first."""
+    import altair as alt
+
+    if not points:
+        return None
+    named = list(sources[: len(TUNED_COLORS)])
+    rows = [
+        {"source": source if source in named else "other", "x": x, "y": y}
+        for _, source, x, y in points
+    ]
+    colors = [*TUNED_COLORS[: len(named)], BEFORE]
+    scale = alt.Scale(domain=[*named, "other"][: len(named) + (len(sources) > len(named))])
+    scale["range"] = colors
+    legend = alt.Legend(title=None, labelColor=GREY, orient="bottom", symbolOpacity=1)
+    axis = {"axis": None, "scale": alt.Scale(domain=[-1.03, 1.03], nice=False)}
+    chart = alt.Chart(alt.Data(values=rows)).mark_circle(size=16, opacity=0.55)
+    chart = chart.encode(
+        x=alt.X("x:Q", **axis),
+        y=alt.Y("y:Q", **axis),
+        color=alt.Color("source:N", scale=scale, legend=legend if len(sources) > 1 else None),
+    )
+    return picture(chart.properties(width=WIDTH, height=WIDTH * 3 // 4))
+
+
 def turn_bars(bins: Bins, most: int = 16) -> str | None:
     """Return a bar per number of turns; what is beyond ``most`` bars in the last one.
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from steps_fixture import run_step, talk
 
 import clean_dataset
+import map_dataset
 from sftflow import embeddings
 from sftflow.embeddingfolders import check_embedding_folder, embedding_files
+from sftflow.records import RECORD, write_table
 from sftflow.stage import StageError
 
 WORDS = [
@@ -316,3 +318,19 @@ def test_the_hub_is_asked_once(model, tmp_path, monkeypatch):
     assert asked == [("owner/name", "0" * 40, False, True)]
     with pytest.raises(StageError, match="40 hex digits"):
         embeddings.model_folder("owner/name", "main")
+
+
+def test_prompts_are_put_on_a_map(model, tmp_path):
+    words = [word for word in WORDS if word not in SAME]
+    records = [{**talk(f"{a} {b}", "yes"), "id": a + b} for a in words[:6] for b in words[6:9]]
+    write_table(tmp_path / "train.parquet", records, RECORD)
+    spec = {"dataset": "d", "model": str(model), "revision": None, "batch_size": 8}
+    arguments = ["--spec", json.dumps(spec), "--train", str(tmp_path / "train.parquet")]
+    for name in ("one.json", "two.json"):
+        map_dataset.main([*arguments, "--map", str(tmp_path / name)])
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    said = json.loads((tmp_path / "one.json").read_text())
+    assert sorted(name for name, *_ in said["points"]) == sorted(r["id"] for r in records)
+    write_table(tmp_path / "train.parquet", records[:3], RECORD)
+    map_dataset.main([*arguments, "--map", str(tmp_path / "few.json")])
+    assert json.loads((tmp_path / "few.json").read_text())["points"] == []

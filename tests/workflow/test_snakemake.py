@@ -96,6 +96,17 @@ def test_only_who_asks_for_it_is_compared_and_mixed(dataset, suites, expected, t
     assert (jobs["find_contamination"], jobs["mix_dataset"]) == expected
 
 
+def test_only_a_dataset_with_embeddings_has_a_map(tmp_path):
+    def edit(config):
+        step = {"step": "semantic_duplicates", "model": "owner/name", "revision": "0" * 40}
+        config["datasets"]["tickets"]["clean"].append(step)
+        config["datasets"]["plain"] = {"sources": ["chat"]}
+        config["runs"]["plain"] = {"base": "tiny", "dataset": "plain", "max_length": 512}
+
+    jobs = planned("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    assert (jobs["map_dataset"], jobs["report_dataset"]) == (1, 2)
+
+
 def test_tokens_are_made_of_the_mix_and_the_test_rows_are_not(tmp_path):
     def edit(config):
         config["datasets"]["tickets"]["mix"] = {"chat": {"rows": 50}}
