@@ -8,6 +8,7 @@ Only folders that this workflow makes are looked at; nothing goes without a yes.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -65,6 +66,8 @@ def parts_in_use(config: Mapping) -> set[str]:
     for name in config["datasets"]:
         if plan.training_folder(config, name).endswith("/mixed"):
             used.add(f"datasets/{name}/mixed")
+        if plan.embedding_steps(config, name):
+            used.add(f"datasets/{name}/map.json")
         if plan.checks_questions(config, name):
             used |= {f"datasets/{name}/contamination{end}" for end in (".json", ".parquet")}
     return used
@@ -84,6 +87,7 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
     optional = (
         "eval/*/benchmark/*",
         "datasets/*/contamination.*",
+        "datasets/*/map.json",
         "datasets/*/mixed",
         "sources/*/made",
     )
@@ -95,10 +99,15 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
 
 
 def traces(results: Path, entries: Iterable[Path]) -> list[Path]:
-    """Return the records, logs and durations of jobs whose results are to go."""
+    """Return the records, logs and durations of jobs whose results are to go.
+
+    And what is kept of the code, to tell what changed in it, for records that go or are gone.
+    """
     gone = {(PLACES[e.parent.name], e.name) for e in entries if e.parent.name in PLACES}
-    found = []
+    found, told = [], set()
     for record in sorted((results / ".provenance").glob("*/*.json")):
+        if record.parent.name == "code":
+            continue
         wildcards = dict(pair.split("=", 1) for pair in record.stem.split(",") if "=" in pair)
         name = ".".join(wildcards.values())
         kinds = set(wildcards.items()) | {
@@ -108,7 +117,19 @@ def traces(results: Path, entries: Iterable[Path]) -> list[Path]:
             rule = record.parent.name
             found += [record, results / "logs" / rule / f"{name}.log"]
             found.append(results / "benchmarks" / rule / f"{name}.tsv")
+        else:
+            told.add(code_of(record))
+    snapshots = sorted((results / ".provenance/code").glob("*.json"))
+    found += [path for path in snapshots if path.stem not in told]
     return [path for path in found if path.exists()]
+
+
+def code_of(record: Path) -> str | None:
+    """Return the digest of the code that a record names, None if it names none."""
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["basis"]["params"]["code"]
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def size_of(path: Path) -> int:

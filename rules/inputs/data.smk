@@ -75,17 +75,11 @@ def clean_packages(wildcards):
     return package_versions({*PACKAGES["text"], *used})
 
 
-def embedding_steps(wildcards):
-    """Return the cleaning steps of a dataset that use an embedding model."""
-    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
-    return [step for step in steps if step["step"] == "semantic_duplicates"]
-
-
 def clean_models(wildcards):
     """Return what the local models hold that the cleaning uses; a hub's revision says it itself."""
     folders = [
         Path(project_path(step["model"]))
-        for step in embedding_steps(wildcards)
+        for step in plan.embedding_steps(CONFIG, wildcards.dataset)
         if step["revision"] is None
     ]
     return [
@@ -96,7 +90,7 @@ def clean_models(wildcards):
 
 def clean_gpus(wildcards):
     """Return the GPUs of a cleaning: an embedding model takes one, the other steps none."""
-    return 1 if embedding_steps(wildcards) else 0
+    return 1 if plan.embedding_steps(CONFIG, wildcards.dataset) else 0
 
 
 def clean_spec(wildcards):
@@ -108,7 +102,7 @@ def clean_spec(wildcards):
 
 def map_spec(wildcards):
     """Return what the map of one dataset rests on: the model of its first step that has one."""
-    step = embedding_steps(wildcards)[0]
+    step = plan.embedding_steps(CONFIG, wildcards.dataset)[0]
     keys = ("model", "revision", "batch_size")
     return spec_text(dataset=wildcards.dataset, **{key: step[key] for key in keys})
 
@@ -137,7 +131,7 @@ def dataset_overlaps(wildcards):
 
 def dataset_map(wildcards):
     """Return the map of a dataset's prompts, as a list: without an embedding model, none."""
-    if not embedding_steps(wildcards):
+    if not plan.embedding_steps(CONFIG, wildcards.dataset):
         return []
     return [f"results/datasets/{wildcards.dataset}/map.json"]
 

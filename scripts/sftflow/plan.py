@@ -99,6 +99,12 @@ def checks_questions(config: dict, dataset: str) -> bool:
     return action != "off" and bool(dataset_suites(config, dataset))
 
 
+def embedding_steps(config: dict, dataset: str) -> list[dict]:
+    """Return the cleaning steps of a dataset that use an embedding model."""
+    steps = config["datasets"][dataset]["clean"]
+    return [step for step in steps if step["step"] == "semantic_duplicates"]
+
+
 def drops_questions(config: dict, dataset: str) -> bool:
     """Return whether rows with benchmark questions are left out of a dataset."""
     return config["datasets"][dataset]["decontaminate"]["action"] == "drop"

@@ -48,7 +48,10 @@ def work(tmp_path, monkeypatch):
     for run in ("first", "gone"):
         record = Path(f"results/.provenance/train_adapter/run={run}.json")
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text("{}")
+        record.write_text(json.dumps({"basis": {"params": {"code": f"of-{run}"}}}))
+        snapshot = Path(f"results/.provenance/code/of-{run}.json")
+        snapshot.parent.mkdir(exist_ok=True)
+        snapshot.write_text("{}")
     return tmp_path
 
 
@@ -57,6 +60,7 @@ def left() -> set[str]:
 
 
 def test_only_what_nothing_refers_to_goes(work, capsys):
+    Path("results/datasets/d/map.json").write_text("{}")
     tidy.main(["--configfile", "mine.yaml", "--yes"])
     kept = left()
     assert not any("gone" in name for name in kept)
@@ -64,7 +68,9 @@ def test_only_what_nothing_refers_to_goes(work, capsys):
     assert "eval/t/benchmark/u.json" not in kept
     assert {"models/first/x", "runs/first/x", "models/t/x", "mine/kept/x"} <= kept
     assert ".provenance/train_adapter/run=first.json" in kept
-    assert "Removed 6 entries" in capsys.readouterr().out
+    assert ".provenance/code/of-first.json" in kept
+    assert "datasets/d/map.json" not in kept
+    assert "Removed 7 entries" in capsys.readouterr().out
 
 
 def test_a_second_config_protects_its_results(work):
