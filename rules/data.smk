@@ -27,6 +27,7 @@ rule ingest_source:
         code=code("ingest_source"),
         packages=packages("text"),
         spec=source_spec,
+        places=["path"],
         raw=source_digest,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/ingest_source.py" --spec {params.spec:q} --log {log}'

@@ -49,6 +49,7 @@ rule measure_loss:
         code=code("measure_loss"),
         packages=packages("merge"),
         spec=loss_spec,
+        places=["texts"],
         texts=texts_digest,
         model="results/models/{model}",
         templated=lambda wildcards, input: [

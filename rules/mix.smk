@@ -29,6 +29,7 @@ rule find_contamination:
         code=code("find_contamination"),
         packages=packages("data", "questions"),
         spec=contamination_spec,
+        places=["suites.*.folder"],
         tasks=question_tasks,
         datasets=lambda wildcards, input: os.path.dirname(os.path.dirname(input.train)),
     shell:

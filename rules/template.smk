@@ -29,6 +29,7 @@ rule prepare_base:
         code=code("prepare_base"),
         packages=packages("train"),
         spec=base_spec,
+        places=base_places,
         content=base_digest,
         model=lambda wildcards, output: os.path.dirname(output.manifest),
     shell:

@@ -121,12 +121,8 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec without places: they say where the model was, not what it is."""
-    kept = {key: value for key, value in spec.items() if key != "path"}
-    if spec.get("path"):
-        kept["path"] = Path(spec["path"]).name
-    if spec["template"].endswith(".jinja"):
-        kept["template"] = Path(spec["template"]).name
-    return kept
+    places = {"path"} | ({"template"} if spec["template"].endswith(".jinja") else set())
+    return {key: value for key, value in spec.items() if key not in places}
 
 
 def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict) -> None:

@@ -23,12 +23,14 @@ def source_files(wildcards):
 
 
 def source_digest(wildcards):
-    """Return what the raw files hold: their names and time stamps are not asked."""
+    """Return what the raw files hold, and what a row's record calls them; not where they lie."""
     if CONFIG["sources"][wildcards.source]["make"] is not None:
         return ""  # its file is made here: an input like others
-    return sha256_json(
-        [content_digest(project_path(p)) for p in source_paths(wildcards)]
-    )
+    said = []
+    for path in map(project_path, source_paths(wildcards)):
+        name = os.path.basename(path) if os.path.isfile(path) else None
+        said.append([name, content_digest(path)])
+    return sha256_json(said)
 
 
 def source_spec(wildcards):

@@ -19,6 +19,12 @@ def base_spec(wildcards):
     )
 
 
+def base_places(wildcards):
+    """Return what of that only says where files lie: a template's own file, but no name."""
+    own = CONFIG["bases"][wildcards.base]["template"].endswith(".jinja")
+    return ["path", "template"] if own else ["path"]
+
+
 def base_digest(wildcards):
     """Return the content of what a base is read from: its folder and its chat template."""
     entry, template = CONFIG["bases"][wildcards.base], template_file(wildcards.base)

@@ -33,7 +33,7 @@ from snakemake.logging import logger
 from sftflow import previous
 from sftflow.digests import Digests
 from sftflow.manifests import read_manifest, sha256_json, write_json
-from sftflow.provenance import Basis, Verdict, judge, read_record, write_record
+from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
 from sftflow.reasons import keep_snapshots, sentence, told
 
 MADE_FOR = "9.27."
@@ -63,9 +63,9 @@ class Judgement:
         """Return what the result of a job rests on now.
 
         Files from outside results/ are told by a param with their digest: their names depend
-        on where the work folder lies.
+        on where the work folder lies, and places in the spec on where a user keeps them.
         """
-        params = json.loads(json.dumps(dict(job.params.items()), default=str))
+        params = placeless(json.loads(json.dumps(dict(job.params.items()), default=str)))
         above = job.dag.dependencies[job]
         servers = {str(f) for one, files in above.items() if is_service(one) for f in files}
         inputs = {

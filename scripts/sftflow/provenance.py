@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.digests import Digests, files_under
-from sftflow.manifests import SUMS, write_json
+from sftflow.manifests import SUMS, canonical_json, write_json
 
 FOLDER = Path("results/.provenance")
 SCHEMA = 1
@@ -28,6 +28,31 @@ class Basis:
     command: str
     params: Mapping[str, Any]
     inputs: Mapping[str, str | None]
+
+
+def placeless(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params whose spec does not say where things lie.
+
+    The param ``places`` names the keys of the spec that are places, e.g. ``suites.*.folder``; what
+    is there is told by another param, so that a file may be moved and nothing is stale.
+    """
+    kept = {name: value for name, value in params.items() if name != "places"}
+    if params.get("places"):
+        spec = json.loads(params["spec"])
+        for place in params["places"]:
+            _leave_out(spec, place.split("."))
+        kept["spec"] = canonical_json(spec)
+    return kept
+
+
+def _leave_out(value: Any, keys: list[str]) -> None:
+    if keys[0] == "*":
+        for part in value.values() if isinstance(value, dict) else value:
+            _leave_out(part, keys[1:])
+    elif len(keys) == 1:
+        del value[keys[0]]
+    else:
+        _leave_out(value[keys[0]], keys[1:])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ bytes come out differently; no number here was copied from a run.
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shutil
@@ -127,6 +128,23 @@ def _touch_everything(project: Project) -> None:
     for path in project.folder.rglob("*"):
         if ".snakemake" not in path.parts:
             os.utime(path, (later, later))
+
+
+def _raw_files(old: str, new: str) -> Callable[[Project], None]:
+    """Return an edit that moves the folder of raw files, and renames what is in no result."""
+
+    def move(project: Project) -> None:
+        (project.folder / old).rename(project.folder / new)
+        text = json.dumps(project.config).replace(f'"{old}/', f'"{new}/')
+        project.config = json.loads(text)
+        for kind, place in (("texts", "general"), ("generation", "prompts")):
+            path = Path(project.config[kind][place])
+            name = path.name.removeprefix("my-") if new == "raw" else f"my-{path.name}"
+            (project.folder / path).rename(project.folder / path.with_name(name))
+            project.config[kind][place] = str(path.with_name(name))
+        project.write_config()
+
+    return move
 
 
 def _move_deeper(project: Project) -> None:
@@ -336,6 +354,9 @@ EVERYTHING = {
 }
 
 STOPPED = [
+    # The page names the files of the sources.
+    Edit("raw files, texts and tasks moved", _raw_files("raw", "input"), {"build_report"}),
+    Edit("moved back", _raw_files("input", "raw"), {"build_report"}),
     Edit(
         "white space in a raw file",
         lambda p: p.path("raw/a.jsonl").write_text(

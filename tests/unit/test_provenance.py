@@ -1,9 +1,11 @@
 """When a job is stale, and what is said of it."""
 
+import json
+
 import pytest
 
 from sftflow.digests import Digests
-from sftflow.provenance import Basis, judge, read_record, record_path, write_record
+from sftflow.provenance import Basis, judge, placeless, read_record, record_path, write_record
 from sftflow.reasons import sentence, setting_changes
 
 RULE, WILDCARDS = "clean_dataset", {"dataset": "d"}
@@ -43,6 +45,13 @@ def made(tmp_path, digests):
     (tmp_path / OUTPUTS[1]).write_text("".join(lines))
     write_record(RULE, WILDCARDS, basis(), OUTPUTS, digests)
     return digests
+
+
+def test_where_things_lie_is_not_asked():
+    spec = {"sets": [{"name": "a", "path": "x"}, {"name": "b", "path": None}], "path": ["y"]}
+    params = {"spec": json.dumps(spec), "places": ["path", "sets.*.path"], "raw": "1"}
+    assert placeless(params) == {"spec": '{"sets":[{"name":"a"},{"name":"b"}]}', "raw": "1"}
+    assert placeless({"spec": "{}"}) == {"spec": "{}"}
 
 
 def verdict(digests, now=None, undecided=()):
