@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from sftflow import cutoff, plan
+from sftflow import cutoff, plan, rawfiles
 from sftflow.codegraph import code_digest, package_versions, remember_trees
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
@@ -20,6 +20,8 @@ from sftflow.embeddingfolders import embedding_files
 from sftflow.jobs import set_job_environment
 from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
+from sftflow.notes import Notes
+from sftflow.promptfile import read_prompts
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks, named_files
 from sftflow.workfolder import hold_folder

@@ -26,11 +26,15 @@ def source_digest(wildcards):
     """Return what the raw files hold, and what a row's record calls them; not where they lie."""
     if CONFIG["sources"][wildcards.source]["make"] is not None:
         return ""  # its file is made here: an input like others
-    said = []
-    for path in map(project_path, source_paths(wildcards)):
-        name = os.path.basename(path) if os.path.isfile(path) else None
-        said.append([name, content_digest(path)])
-    return sha256_json(said)
+    notes = Notes()
+    try:
+        paths = [project_path(path) for path in source_paths(wildcards)]
+        files = rawfiles.source_files(paths, notes)
+    except StageError as error:  # which the stage will say, too
+        return str(error)
+    return sha256_json(
+        [[(f.name, DIGESTS.content(f.path)) for f in files], notes.summary()]
+    )
 
 
 def source_spec(wildcards):

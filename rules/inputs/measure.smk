@@ -109,10 +109,16 @@ def generate_spec(wildcards):
     )
 
 
+@cache
+def prompts_said(path):
+    """Return what the prompts of a file are, however it is laid out."""
+    return sha256_json(list(read_prompts(Path(project_path(path)))))
+
+
 def prompts_digest(wildcards):
     """Return the content of the fixed prompt set."""
     path = CONFIG["generation"]["prompts"]
-    return None if path is None else content_digest(project_path(path))
+    return None if path is None else prompts_said(path)
 
 
 def answered_rows(wildcards):

@@ -23,7 +23,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from sftflow.manifests import sha256_file, write_text
+import yaml
+
+from sftflow.manifests import sha256_file, sha256_json, write_text
 from sftflow.meaning import meaning
 
 SCRIPTS = Path(__file__).parents[1]
@@ -129,6 +131,15 @@ _asked: dict[str, str] = {}
 
 
 @cache
+def _data_digest(path: Path) -> str:
+    """Return the digest of a list (what it says, without comments) or of a template's bytes."""
+    if path.suffix == ".yaml":
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return sha256_json(yaml.load(path.read_bytes(), Loader=loader))  # noqa: S506 (safe ones)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
 def code_digest(stage: str) -> str:
     """Return 16 hex digits that change with a stage's code."""
     parts: list[str] = []
@@ -137,7 +148,7 @@ def code_digest(stage: str) -> str:
         if path.suffix == ".py":
             parts.append(f"{name} {_file_facts(path)[0]}")
         else:
-            parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+            parts.append(f"{name} {_data_digest(path)}")
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     _asked[digest] = stage
     return digest
@@ -146,7 +157,7 @@ def code_digest(stage: str) -> str:
 def _definitions(path: Path) -> dict[str, str]:
     """Return name -> digest of a module's functions and methods, and of all else in it ("")."""
     if path.suffix != ".py":
-        return {"": hashlib.sha256(path.read_bytes()).hexdigest()[:8]}
+        return {"": _data_digest(path)[:8]}
     rest: list[str] = []
     found: dict[str, str] = {}
     todo = [("", node) for node in ast.parse(path.read_text(encoding="utf-8")).body]

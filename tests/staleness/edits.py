@@ -317,6 +317,13 @@ NOTHING = [
         _replace("rules/report.smk", " --results results --html", "  --results results   --html"),
     ),
     Edit("comment in a task file", _append("raw/tasks/qa.yaml", "# nothing\n")),
+    Edit(
+        "comment in a list of phrases, empty line in the prompts",
+        lambda p: (
+            p.append("scripts/lists/phrases.yaml", "# nothing\n"),
+            p.append("raw/prompts.jsonl", "\n"),
+        ),
+    ),
     Edit("a task file that no suite names", _append("config/tasks/tickets_json.yaml", "\nx: 1\n")),
     Edit("touch of everything", _touch_everything),
     Edit(

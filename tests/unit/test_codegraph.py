@@ -24,6 +24,7 @@ def scripts(tmp_path, monkeypatch):
 
 def digest(stage="stage"):
     codegraph._file_facts.cache_clear()
+    codegraph._data_digest.cache_clear()
     codegraph.code_digest.cache_clear()
     return codegraph.code_digest(stage)
 
@@ -62,6 +63,8 @@ def test_a_named_list_counts(scripts):
     without = digest()
     (scripts / "pkg/far.py").write_text('def g(x):\n    return open("words.yaml")\n')
     before = digest()
+    (scripts / "lists/words.yaml").write_text("# words\n\n-   a\n")
+    assert digest() == before
     (scripts / "lists/words.yaml").write_text("- b\n")
     assert len({without, before, digest()}) == 3
 
