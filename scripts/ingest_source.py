@@ -4,9 +4,10 @@ Reads:  the files, folders or globs of spec.path (JSON, JSON Lines, CSV, TSV, Pa
         or not; told by content).
 Writes: records.parquet (records.RECORD), rejected.parquet (records.REJECTED: every other row
         with its reason), manifest.json and SHA256SUMS. rows_in = kept + rejected.
-Stops:  if a file can't be read, if no row can be used, or if a larger share than
-        spec.max_rejected_fraction is rejected; rejected.parquet is then left under the name
-        rejected-of-failed-run.parquet, which Snakemake doesn't know and so doesn't delete.
+Stops:  if a file can't be read, if no row has a column that is named for group or tags, if no
+        row can be used, or if a larger share than spec.max_rejected_fraction is rejected;
+        rejected.parquet is then left under the name rejected-of-failed-run.parquet, which
+        Snakemake doesn't know and so doesn't delete.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sftflow.formats import conversation
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
 from sftflow.jobs import project_path
 from sftflow.jsontext import Refused
+from sftflow.labels import Labels, conversation_columns
 from sftflow.manifests import write_manifest
 from sftflow.notes import Notes
 from sftflow.rawfiles import source_files
@@ -30,34 +32,42 @@ STAGE = "ingest_source"
 ROWS_PER_LINE = 250_000  # about half a minute between two lines on the console
 
 
-def ingested(row: Row, spec: Mapping[str, Any], tally: Tally, notes: Notes) -> dict[str, Any]:
+def ingested(
+    row: Row, spec: Mapping[str, Any], labels: Labels, tally: Tally, notes: Notes
+) -> dict[str, Any]:
     """Return the record of one row; raise Refused with the reason if it can't be used."""
     if row.reason:
         raise Refused(row.reason, row.detail or "")
     where = f"{row.file}:{row.number}"
+    marks = labels.of(row.value)
     found = conversation(row.value, spec)
     for key in found.unused:
-        notes.add(f"column_ignored:{key[:60]}", where)
+        if key not in labels.columns:
+            notes.add(f"column_ignored:{key[:60]}", where)
     texts = [m["content"] for m in found.messages]
     for code in [*found.notes, *suspicions(texts)]:
         notes.add(code, where)
     record = {"messages": found.messages, "tools": found.tools}
     tally.keep(record, found.format)
     place = {"source": spec["source"], "file": row.file, "row": row.number}
-    return {"id": content_id(record), **place, **record}
+    return {"id": content_id(record), **place, **record, **marks}
 
 
 def ingest(
     spec: Mapping[str, Any], records: TableWriter, rejected: TableWriter
 ) -> tuple[Tally, Notes]:
-    """Write every row of the source to one of the two tables."""
-    tally, notes = Tally(), Notes()
+    """Write every row of the source to one of the two tables.
+
+    Raises StageError if no row has a column that is named for group or tags.
+    """
+    tally, notes, labels = Tally(), Notes(), Labels(spec["columns"])
+    spec = {**spec, "columns": conversation_columns(spec["columns"])}
     for row in read_source(spec, notes):
         tally.rows_in += 1
         if tally.rows_in % ROWS_PER_LINE == 0:
             console().say(f"{spec['source']}: {tally.rows_in:,} rows read, {tally.kept:,} kept")
         try:
-            records.add(ingested(row, spec, tally, notes))
+            records.add(ingested(row, spec, labels, tally, notes))
         except Refused as error:
             place = f"{row.file}:{row.number}"
             tally.reject(error.reason, f"{place}: {error.detail}")
@@ -73,6 +83,8 @@ def ingest(
                     "raw": row.text,
                 }
             )
+    if fault := labels.fault(spec["source"]):
+        raise StageError(fault)
     return tally, notes
 
 

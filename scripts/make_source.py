@@ -2,9 +2,11 @@
 
 Reads:  --seeds: records.parquet of an ingested source, or a JSON Lines file of prompts; what was
         paid before, results/.cache/replies.sqlite.
-Writes: made.jsonl ({"messages": [...], "made": {method, operation, parent, model, requests,
-        prompt_tokens, completion_tokens}}), rejected.parquet (records.REJECTED: every other
-        generation with its reason), manifest.json and SHA256SUMS. rows_in = kept + rejected.
+Writes: made.jsonl ({"messages": [...], "group", "tags", "made": {method, operation, parent,
+        model, requests, prompt_tokens, completion_tokens}}; group is that of the parent, and
+        where the task is the parent's own, so are the tags), rejected.parquet
+        (records.REJECTED: every other generation with its reason), manifest.json and
+        SHA256SUMS. rows_in = kept + rejected.
 Stops:  if a request fails for good, before more is used than max_total_tokens or max_cost, or if
         nothing usable was made. What was paid is kept, so the next run goes on from there.
 
@@ -46,6 +48,7 @@ METHODS = {
     "rewrite": Rewriting,
     "refusals": Unanswerable,
 }
+SAME_TASK = ("best_of_n", "rewrite")  # what they make is about what the parent is about
 
 
 def generator_of(spec: dict[str, Any], limits: dict[str, Any], cache: ReplyCache) -> Generator:
@@ -88,7 +91,8 @@ def made_row(outcome: Outcome, spec: dict[str, Any]) -> str:
         "prompt_tokens": sum(reply.prompt_tokens for reply in outcome.replies),
         "completion_tokens": sum(reply.completion_tokens for reply in outcome.replies),
     }
-    row = {"messages": outcome.messages, "made": made}
+    tags = outcome.seed.tags if spec["method"] in SAME_TASK else None
+    row = {"messages": outcome.messages, "group": outcome.seed.group, "tags": tags, "made": made}
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.cleaningrules import cleaning_faults
+from sftflow.labels import conversation_columns
 from sftflow.making_rules import making_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.plan import ancestry, root_base
@@ -205,18 +206,24 @@ def _earlier(config: dict, root: Path, name: str) -> Iterator[str]:
 def _sources(config: dict, root: Path) -> Iterator[str]:
     for name, source in config["sources"].items():
         key = f"sources.{name}"
-        columns = source["columns"]
-        if source["format"] == "columns" and columns is None:
-            yield f"{key}.columns: is missing; format 'columns' needs prompt and completion"
-        if columns is not None:
-            if source["format"] not in ("auto", "columns"):
-                yield f"{key}.columns: stands beside format '{source['format']}'; leave one out"
-            if "messages" not in columns and not {"prompt", "completion"} <= set(columns):
-                yield f"{key}.columns: needs prompt and completion, or messages"
+        yield from _columns(key, source)
         paths = source["path"] or []
         for path in [paths] if isinstance(paths, str) else paths:
             if not (root / path).exists() and not glob.glob(str(root / path), recursive=True):  # noqa: PTH207 (absolute patterns)
                 yield f"{key}.path: there is no file, folder or match for {root / path}"
+
+
+def _columns(key: str, source: dict) -> Iterator[str]:
+    columns = conversation_columns(source["columns"])
+    if columns is None:
+        if source["format"] == "columns":
+            what = "is missing" if source["columns"] is None else "names no text"
+            yield f"{key}.columns: {what}; format 'columns' needs prompt and completion"
+        return
+    if source["format"] not in ("auto", "columns"):
+        yield f"{key}.columns: stands beside format '{source['format']}'; leave one out"
+    if "messages" not in columns and not {"prompt", "completion"} <= set(columns):
+        yield f"{key}.columns: needs prompt and completion, or messages"
 
 
 def _suites(config: dict, root: Path) -> Iterator[str]:

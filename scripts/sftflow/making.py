@@ -36,6 +36,8 @@ class Seed:
     row: int
     messages: Messages  # role and content
     fault: str | None = None  # why it can't be used
+    group: str | None = None
+    tags: Sequence[str] | None = None
 
     @property
     def before(self) -> Messages:
@@ -86,7 +88,8 @@ def seeds_of_source(records: Path) -> Iterator[Seed]:
         said = [turn(m["role"], m["content"]) for m in row["messages"]]
         tools = row["tools"] or any(m["tool_calls"] or m["role"] == "tool" for m in row["messages"])
         fault = "the row uses tools" if tools else None
-        yield Seed(row["id"], row["file"], row["row"], said, fault or _no_prompt(said))
+        fault = fault or _no_prompt(said)
+        yield Seed(row["id"], row["file"], row["row"], said, fault, row["group"], row["tags"])
 
 
 def seeds_of_prompts(path: Path) -> Iterator[Seed]:

@@ -36,6 +36,8 @@ RECORD = pa.schema(
         ("row", pa.int64()),  # 1-based in the file: line (JSONL) or record (other formats)
         ("messages", pa.list_(MESSAGE)),
         ("tools", pa.string()),  # JSON list of tool schemas; null if none
+        ("group", pa.string()),  # rows of one group stay on one side of a split; null if none
+        ("tags", pa.list_(pa.string())),  # what the row is about; null if nothing says it
     ]
 )
 REJECTED = pa.schema(

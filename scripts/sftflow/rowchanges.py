@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sftflow.labels import LABELS
 from sftflow.records import read_rows
 
 NAMED = 5  # rows that are named; the rest is counted
@@ -28,16 +29,17 @@ class Collected:
 
 
 def content_of(row: Mapping[str, Any]) -> str:
-    """Return what tells two rows apart: a record's id, or the raw text of a refused one."""
+    """Return what tells two rows apart: a record's id and labels, or a refused one's raw text."""
     if row.get("raw") is None:
-        return str(row["id"])
+        marks = [row.get(name) for name in LABELS]
+        return f"{row['id']} {marks}" if any(marks) else str(row["id"])
     return hashlib.sha256(row["raw"].encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def rows_then(folder: Path) -> dict[Place, str]:
     """Return the rows of an ingested source, kept and refused ones."""
     collected = Collected()
-    for row in read_rows(folder / "records.parquet", ["id", "file", "row"]):
+    for row in read_rows(folder / "records.parquet", ["id", "file", "row", *LABELS]):
         collected.add(row)
     for row in read_rows(folder / "rejected.parquet", ["file", "row", "raw"]):
         collected.add(row)

@@ -61,6 +61,8 @@ def test_a_record_and_a_rejected_row(tmp_path):
             for r, c in [("user", "Say hi."), ("assistant", "Hi!")]
         ],
         "tools": None,
+        "group": None,
+        "tags": None,
     }
     assert rejected[0]["row"] == 2
     assert rejected[0]["reason"] == "not_text"

@@ -9,8 +9,10 @@ import time
 
 import pytest
 from generator_fixture import KEY, arguments, asked, made, run_server, seeds
+from test_ingest_source import ingest
 
 import make_source
+from sftflow.records import RECORD, read_rows, write_table
 from sftflow.replycache import PLACE
 from sftflow.stage import StageError
 
@@ -54,6 +56,30 @@ def test_a_row_says_where_it_comes_from(server, tmp_path):
     used = {k: manifest["counts"][k] for k in ("requests", "prompt_tokens", "completion_tokens")}
     assert used == {"requests": 2, "prompt_tokens": 60, "completion_tokens": 14}
     assert server.keys == [f"Bearer {KEY}"] * 2
+
+
+def test_a_made_row_is_of_its_parents_group(server, tmp_path):
+    path = many(tmp_path, 3)
+    rows = [{**row, "group": f"g{row['row']}", "tags": ["a"]} for row in read_rows(path)]
+    write_table(path, [*rows[:2], {**rows[2], "group": None, "tags": None}], RECORD)
+    found, _, _ = made(tmp_path, server, path, "rewrite")
+    labels = [("g1", ["a"]), ("g2", ["a"]), (None, None)]
+    assert [(row["group"], row["tags"]) for row in found] == labels
+    text = (tmp_path / "made/made.jsonl").read_text()
+    (tmp_path / "again").mkdir()
+    columns = {"group": "group", "tags": "tags"}  # as the workflow reads what was made
+    records, _, manifest = ingest(tmp_path / "again", text, columns=columns)
+    assert [(row["group"], row["tags"]) for row in records] == labels
+    assert set(manifest["counts"]["warnings"]) == {"column_ignored:made"}
+
+
+def test_another_task_has_no_tags_of_its_parent(server, tmp_path):
+    path = many(tmp_path, 1)
+    rows = [{**row, "group": "g", "tags": ["a"]} for row in read_rows(path)]
+    write_table(path, rows, RECORD)
+    server.plan = ["Who was the first queen of the moon?", "There was none.", "yes"]
+    (row,), _, _ = made(tmp_path, server, path, "refusals", limits={"concurrency": 1})
+    assert (row["group"], row["tags"]) == ("g", None)
 
 
 def known_digests():

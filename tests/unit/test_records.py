@@ -16,6 +16,8 @@ def record(number, text="a"):
         "row": number,
         "messages": turns,
         "tools": None,
+        "group": f"g{number}",
+        "tags": ["a", "b"] if number % 2 else None,
     }
 
 
@@ -46,6 +48,7 @@ def test_nothing_is_left_of_a_table_that_failed(tmp_path):
 
 
 def test_the_id_says_what_is_said_and_not_where(tmp_path):
-    assert content_id(record(1)) == content_id({**record(2), "source": "other"})
+    other = {"source": "other", "group": "another", "tags": ["c"]}
+    assert content_id(record(1)) == content_id({**record(2), **other})
     assert content_id(record(1)) != content_id(record(1, "c"))
     assert content_id(record(1)) != content_id({**record(1), "tools": "[]"})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftflow.rowchanges import row_changes
+from sftflow.rowchanges import content_of, row_changes
 
 
 def rows(text: str) -> dict:
@@ -34,3 +34,10 @@ def test_many_are_counted():
 @given(st.text("abc", max_size=8), st.text("abc", max_size=8))
 def test_silent_exactly_if_equal(then, now):
     assert bool(row_changes(rows(then), rows(now))) == (then != now)
+
+
+def test_a_row_of_another_group_has_changed():
+    row = {"id": "a", "group": None, "tags": None}
+    contents = [row, {**row, "group": "g"}, {**row, "tags": ["t"]}, {**row, "tags": ["u"]}]
+    assert len({content_of(one) for one in contents}) == 4
+    assert content_of(row) == content_of({"id": "a"}) == "a"
