@@ -1,9 +1,10 @@
-"""Set validation and test rows aside; one prompt, or nearly the same, never stands on two sides.
+"""Set validation and test rows aside; no prompt, near duplicate or group stands on two sides.
 
 Reads:  records.parquet of the cleaned dataset.
 Writes: train.parquet, validation.parquet, test.parquet (records.RECORD, in the order of the
         input; a side of 0 rows is a table without rows), manifest.json and SHA256SUMS. The
-        manifest says in checks how many rows set aside begin nearly as a training row does.
+        manifest says in checks how many rows set aside begin nearly as a training row does,
+        and how many groups (records.RECORD: group) stand on two sides.
 Stops:  if the rows are too few for what spec.split asks for.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import numpy as np
 from sftflow.manifests import write_manifest
 from sftflow.promptgroups import CHECKED_AT, PromptGroups, near_duplicates_across
 from sftflow.records import RECORD, open_table, read_rows
+from sftflow.rowgroups import groups_across
 from sftflow.splitting import SIDES, shortfalls, split_sides
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -34,6 +37,15 @@ def write_sides(records: Path, sides: np.ndarray, paths: dict[str, Path]) -> Non
             tables[side].add(record)
 
 
+def strata_of(records: Path, by: str | None) -> list[str] | None:
+    """Return the stratum of each row: its source, or its first tag ("" for a row without)."""
+    if by == "source":
+        return [intern(row["source"]) for row in read_rows(records, ["source"])]
+    if by == "tag":
+        return [intern((row["tags"] or [""])[0]) for row in read_rows(records, ["tags"])]
+    return None
+
+
 def split(
     records: Path, spec: Mapping[str, Any], paths: dict[str, Path]
 ) -> tuple[PromptGroups, np.ndarray, dict[str, Any]]:
@@ -41,9 +53,9 @@ def split(
     settings, folder = spec["split"], paths["train"].parent
     near = settings["near_duplicates"]
     groups = PromptGroups(records, folder, near)
-    strata = None
-    if settings["stratify"] == "source":
-        strata = [row["source"] for row in read_rows(records, ["source"])]
+    strata = strata_of(records, settings["stratify"])
+    if settings["stratify"] == "tag" and not any(strata or ()):
+        console().say(f"{spec['dataset']}: warning: no row has a tag, so stratify does nothing")
     for _ in range(ROUNDS):
         try:
             sides = split_sides(groups.of_row, settings, strata)
@@ -59,10 +71,16 @@ def split(
 
 
 def _too_much_alike(groups: PromptGroups, near: float | None) -> str:
-    """Return what to add to a sentence if a large part of the rows counts as one prompt."""
+    """Return what to add to a sentence if a large part of the rows must stay together."""
     rows, largest = len(groups.keys), groups.largest()
-    if near is None or largest <= LARGE * rows:
+    if (near is None and not groups.named) or largest <= LARGE * rows:
         return ""
+    if groups.named:
+        lower = "" if near is None else ", or raise split.near_duplicates"
+        return (
+            f"; {largest} of the {rows} rows stay together, because they have one group or begin "
+            f"alike, directly or by way of others: name a finer column as columns.group{lower}"
+        )
     return (
         f"; {largest} of the {rows} rows begin the same or nearly so (similarity {near:g} or more, "
         "directly or by way of others): raise split.near_duplicates, or set it to null"
@@ -88,6 +106,17 @@ def warn(spec: Mapping[str, Any], groups: PromptGroups, sides: np.ndarray, acros
         console().say(f"{name}: warning: one group stays in one piece{told}")
 
 
+def checked_groups(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the check of the groups; raise StageError if one stands on two sides."""
+    found = groups_across(paths)
+    if found["n"]:
+        raise StageError(
+            f"{found['n']} of {found['groups']} groups stand on two sides of the split; this is a "
+            "fault of the split itself, not of your data: please report it"
+        )
+    return found
+
+
 def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "records", "train", "validation", "test", "manifest")
@@ -109,7 +138,7 @@ def main(argv: list[str]) -> None:
             "largest_group": groups.largest(),
             **counts,
         },
-        checks={"near_duplicates_across": across},
+        checks={"near_duplicates_across": across, "groups_across": checked_groups(paths)},
         packages=["pyarrow", "rensa"],
     )
     warn(args.spec, groups, sides, across)

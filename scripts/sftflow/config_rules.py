@@ -180,6 +180,18 @@ def _datasets(config: dict, root: Path) -> Iterator[str]:
         for part in ("validation", "test"):
             if split[part] >= 1 and split[part] != int(split[part]):
                 yield f"datasets.{name}.split.{part}: a number of rows must be whole"
+        if split["stratify"] == "tag" and not _has_tags(config, dataset["sources"]):
+            listed = ", ".join(dataset["sources"])
+            yield (
+                f"datasets.{name}.split.stratify: is tag, but none of its sources ({listed}) has "
+                "columns.tags; name the columns of the tags there"
+            )
+
+
+def _has_tags(config: dict, sources: list[str]) -> bool:
+    """Return whether rows of these sources can have tags; made ones may take those of others."""
+    entries = [config["sources"][name] for name in sources if name in config["sources"]]
+    return any(e["make"] is not None or "tags" in (e["columns"] or {}) for e in entries)
 
 
 def _earlier(config: dict, root: Path, name: str) -> Iterator[str]:

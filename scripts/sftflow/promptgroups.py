@@ -1,4 +1,4 @@
-"""Rows whose first user turns are the same or nearly so: they must stand on one side of a split."""
+"""Rows that must stand on one side of a split: of one group, or with nearly the same first turn."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sftflow.nearindex import NearIndex
 from sftflow.places import Places
 from sftflow.prompts import first_prompt, key_of
 from sftflow.records import read_rows
+from sftflow.rowgroups import Groups, united
 
 NGRAM = 3
 COLUMNS = ["source", "file", "row", "messages"]
@@ -22,36 +23,43 @@ MOST_EXAMPLES = 5
 
 
 class PromptGroups:
-    """For each row the key of its first user turn, and a key of the group that this is in."""
+    """For each row the key of its first user turn, and a key of the piece that this is in.
+
+    A piece is what stays together, and a prompt is in one piece with all of its rows.
+    """
 
     def __init__(self, records: Path, folder: Path, near: float | None) -> None:
-        """Read ``records``; put prompts of a Jaccard similarity of ``near`` into one group.
+        """Read ``records``; put prompts of a Jaccard similarity of ``near`` into one piece.
 
-        So are those that others connect. ``folder`` has room for a temporary file.
+        So are prompts whose rows have one ``group``, and those that others connect. ``folder``
+        has room for a temporary file.
         """
-        keys, numbers = array("Q"), {}
+        keys, numbers, named = array("Q"), {}, Groups()
         with NearIndex(folder, near or 1.0, NGRAM) as index:
-            for row in read_rows(records, ["messages"]):
+            for row in read_rows(records, ["messages", "group"]):
                 prompt = first_prompt(row["messages"])
                 keys.append(key_of(prompt))
+                named.add(row["group"])
                 number = numbers.setdefault(keys[-1], len(numbers))
                 if near is not None and number == len(index):
                     index.add(prompt)
-            clusters = range(len(numbers)) if near is None else index.clusters()
-        prompts = np.fromiter(numbers, np.uint64, len(numbers))
-        self.prompts = len(numbers)
+            clusters = np.array(range(len(numbers)) if near is None else index.clusters(), np.int64)
+        self.prompts, self.named = len(numbers), len(named)
         self.keys = np.array(keys, dtype=np.uint64)
-        groups = dict(zip(numbers, prompts[list(clusters)].tolist(), strict=True))
-        self.of_row = np.fromiter((groups[key] for key in keys), np.uint64, len(keys))
+        prompt_of_row = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
+        if self.named:
+            clusters = united(clusters, prompt_of_row, named.of_row())
+        prompts = np.fromiter(numbers, np.uint64, len(numbers))
+        self.of_row = prompts[clusters][prompt_of_row]
 
     def join(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Make one group of the groups of each pair of prompt keys."""
+        """Make one piece of the pieces of each pair of prompt keys."""
         for one, other in pairs:
             mine, theirs = (self.of_row[self.keys == np.uint64(key)][0] for key in (one, other))
             self.of_row[self.of_row == mine] = theirs
 
     def largest(self) -> int:
-        """Return the rows of the largest group."""
+        """Return the rows of the largest piece."""
         return int(np.unique(self.of_row, return_counts=True)[1].max(initial=0))
 
 

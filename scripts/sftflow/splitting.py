@@ -60,12 +60,14 @@ def split_sides(
         if wanted[side] and left == {name: len(of) for name, of in in_stratum.items()}:
             raise StageError(
                 f"split.{side} asks for {wanted[side]} of {rows} rows, but they share "
-                f"{len(sizes)} prompts and no prompt left has so few rows; "
+                f"{len(sizes)} prompts or groups and none left has so few rows; "
                 "ask for more or set it to 0"
             )
     sides = side_of_group[group_of_row]
     if not (sides == SIDES.index("train")).any():
-        raise StageError(f"nothing is left to train on: {rows} rows, {len(groups)} prompts")
+        raise StageError(
+            f"nothing is left to train on: {rows} rows, {len(groups)} prompts or groups"
+        )
     return sides
 
 

@@ -206,6 +206,40 @@ BROKEN = {
         edited(sources__mine={"path": "rows.jsonl", "columns": {"prompt": "q"}}),
         "needs prompt and completion",
     ),
+    "group beside half of the columns": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {"prompt": "q", "group": "g"}}),
+        "sources.mine.columns: needs prompt and completion",
+    ),
+    "format columns with labels alone": (
+        edited(
+            sources__mine={"path": "rows.jsonl", "format": "columns", "columns": {"group": "g"}}
+        ),
+        "sources.mine.columns: names no text; format 'columns' needs prompt and completion",
+    ),
+    "no columns named": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {}}),
+        "sources.mine.columns: is empty; name at least one",
+    ),
+    "groups of several columns": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {"group": ["a", "b"]}}),
+        "sources.mine.columns.group: must be text, not a list",
+    ),
+    "tags of no column": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {"tags": []}}),
+        "sources.mine.columns.tags: is empty; name at least one",
+    ),
+    "tags that are no columns": (
+        edited(sources__mine={"path": "rows.jsonl", "columns": {"tags": 3}}),
+        "sources.mine.columns.tags: must be text or a list, not 3",
+    ),
+    "stratified by tags that nothing has": (
+        edited(datasets__talk={"sources": ["mine"], "split": {"stratify": "tag"}}),
+        "datasets.talk.split.stratify: is tag, but none of its sources (mine) has columns.tags",
+    ),
+    "unknown strata": (
+        edited(datasets__talk={"sources": ["mine"], "split": {"stratify": "group"}}),
+        "datasets.talk.split.stratify: 'group' is not known",
+    ),
     "unknown step": (
         edited(datasets__talk={"sources": ["mine"], "clean": [{"step": "lenght"}]}),
         "datasets.talk.clean[0].step: 'lenght' is not known; did you mean 'length'?",
