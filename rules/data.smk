@@ -117,6 +117,7 @@ rule report_dataset:
     """Show what became of a dataset's raw rows."""
     input:
         sources=source_outputs("manifest.json"),
+        read=source_outputs("records.parquet"),
         unread=source_outputs("rejected.parquet"),
         cleaned="results/datasets/{dataset}/cleaned/manifest.json",
         dataset="results/datasets/{dataset}/manifest.json",
@@ -127,6 +128,7 @@ rule report_dataset:
         earlier=earlier_portrait,
         contamination=dataset_overlaps,
         mixed=dataset_mix,
+        mixed_rows=dataset_mix_rows,
         map=dataset_map,
     output:
         portrait="results/datasets/{dataset}/portrait.json",

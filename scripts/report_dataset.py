@@ -1,8 +1,9 @@
 """Show what a dataset is made of, on one page that needs nothing else.
 
 reads   the source folders, the cleaned folder and the dataset folder with their manifests, the
-        dataset's rejected.parquet; manifests of its templated data (--tokens, may be none); the
-        map of its prompts (--map) and the portrait of an earlier dataset (--earlier), if any
+        dataset's rejected.parquet; manifests of its templated data (--tokens), the folder of the
+        mix (--mixed), the map of its prompts (--map) and the portrait of an earlier dataset
+        (--earlier), if there are any
 writes  portrait.json: the figures of the training rows, small enough to be kept and compared
         with; report.html: where the rows went, what they are like, what changed, rows to look
         at. Nothing in it is loaded from elsewhere or run.
@@ -22,6 +23,7 @@ from sftflow import datacharts, figures
 from sftflow.dataflow import by_source, drawing, funnel
 from sftflow.diversity import FIRST_WORDS
 from sftflow.drift import LENGTHS, compared, first_words, side_by_side
+from sftflow.labelfigures import group_facts, tag_facts
 from sftflow.manifests import read_manifest, write_json, write_text
 from sftflow.overlaps import overlap_facts
 from sftflow.portrait import Portrait, read_portrait
@@ -69,13 +71,26 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         raise StageError(str(error)) from None
 
 
-def look_at_training_rows(dataset: Path, rows: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def look_at_training_rows(dataset: Path, rows: int) -> tuple[Portrait, list[dict[str, Any]]]:
     """Return the figures of the training rows and the rows to show, from one reading."""
     portrait, samples = Portrait(rows), Samples()
     for record in read_rows(dataset / "train.parquet"):
         portrait.add(record)
         samples.add(record)
-    return portrait.figures(dataset.name), samples.groups()
+    return portrait, samples.groups()
+
+
+def label_section(args: Namespace) -> dict[str, Any]:
+    """Return what the page says of tags and groups; null of what no row has."""
+    train = args.dataset / "train.parquet"
+    mixed = [path.parent / "train.parquet" for path in args.mixed]
+    read = [folder / "records.parquet" for folder in args.sources]
+    cleaned = args.cleaned / "records.parquet"
+    levels = [("read", read), ("cleaned", [cleaned]), ("split", [train])]
+    tags = tag_facts([*levels, ("trained", mixed or [train])])
+    chart = datacharts.tag_bars(tags["tags"]) if tags else None
+    groups = group_facts(cleaned, train)
+    return {"tags": tags, "tags_chart": chart, "groups": groups, "mixed": bool(mixed)}
 
 
 def drift_facts(
@@ -86,6 +101,9 @@ def drift_facts(
         return None
     kinds = {"sources": "Sources", "scripts": "Writing of the prompts"}
     shares = [(title, side_by_side(now[kind], before[kind])) for kind, title in kinds.items()]
+    tags = [p["columns"].get("tags") for p in (now, before)]
+    if all(tags):
+        shares.append(("Tags", side_by_side(*tags)))
     shares += [
         (f"Languages of the {side}", side_by_side(*(p["languages"][side] for p in (now, before))))
         for side in ("prompts", "answers")
@@ -155,7 +173,8 @@ def main(argv: list[str]) -> None:
     by_name = {folder.name: manifest_of(folder)["counts"] for folder in args.sources}
     cleaning, split = manifest_of(args.cleaned), manifest_of(args.dataset)["counts"]
     gone = losses(args, list(by_name), cleaning["settings"]["clean"])
-    portrait, samples = look_at_training_rows(args.dataset, split["train"])
+    gathered, samples = look_at_training_rows(args.dataset, split["train"])
+    portrait = gathered.figures(args.dataset.name)
     drift = drift_facts(portrait, before, args.spec.get("compare_with"))
     told = {key: drift[key] for key in ("against", "rows", "lines")} if drift else None
     write_json(args.portrait, {**portrait, "drift": told})
@@ -166,7 +185,7 @@ def main(argv: list[str]) -> None:
         "levels": levels,
         "drawing": drawing(levels),
         "split": split,
-        "sources": by_source(by_name, gone.by_source, dict(portrait["sources"])),
+        "sources": by_source(by_name, gone.by_source, gathered.counted["sources"], mixed),
         "portrait": portrait,
         "first_words": FIRST_WORDS,
         "drawn_words": datacharts.DRAWN_WORDS,
@@ -178,6 +197,7 @@ def main(argv: list[str]) -> None:
         "pairs": gone.pairs(),
         "conflicts": gone.conflicts(),
         "overlaps": overlap_facts(args.contamination[0]) if args.contamination else None,
+        **label_section(args),
         "samples": samples,
         "rejections": gone.groups(),
     }

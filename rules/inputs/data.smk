@@ -151,6 +151,12 @@ def dataset_mix(wildcards):
     return [f"{folder}/manifest.json"] if mixed else []
 
 
+def dataset_mix_rows(wildcards):
+    """Return the training rows of that mix, as a list."""
+    folders = map(os.path.dirname, dataset_mix(wildcards))
+    return [f"{folder}/train.parquet" for folder in folders]
+
+
 def earlier_portrait(wildcards):
     """Return the portrait that a dataset is compared with, as a list: it may be none."""
     named = CONFIG["datasets"][wildcards.dataset]["compare_with"]

@@ -22,6 +22,7 @@ NOW, CUT, BEFORE = TUNED_COLORS[0], TUNED_COLORS[1], BASE_COLORS[0]
 BELOW = "#41719c"  # dark enough for white text on it
 WIDTH, HEIGHT = 440, 170
 DRAWN_WORDS = 14
+DRAWN_TAGS = 15
 ROW = 21  # pixels of the picture of openings, for each line
 
 
@@ -162,6 +163,28 @@ def _turns(low: int) -> str:
     """Return what stands under a bar: one number, or the span of its bin."""
     high = EDGES[EDGES.index(low) + 1] - 1
     return str(low) if low == high else f"{low}–{high}"
+
+
+def tag_bars(tags: Sequence[Mapping[str, Any]], most: int = DRAWN_TAGS) -> str | None:
+    """Return two bars for each tag: its rows as they were read, and those trained on."""
+    import altair as alt
+
+    shown = list(tags)[:most]
+    if not shown:
+        return None
+    rows = [
+        {"tag": row["tag"], "part": part, "rows": row[part]}
+        for row in shown
+        for part in ("read", "trained")
+    ]
+    chart = alt.Chart(alt.Data(values=rows)).mark_bar()
+    names = [row["tag"] for row in shown]
+    x = alt.X("rows:Q", title="rows", axis=alt.Axis(tickCount=5, tickMinStep=1, format="~s"))
+    y = alt.Y("tag:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, ticks=False))
+    domain = ["read", "trained"]
+    color = alt.Color("part:N", scale=alt.Scale(domain=domain, range=[BEFORE, NOW]), legend=None)
+    drawn = chart.encode(x=x, y=y, yOffset=alt.YOffset("part:N", sort=domain), color=color)
+    return picture(drawn.properties(width=WIDTH, height=alt.Step(9)))
 
 
 def openings(words: Sequence[Mapping[str, Any]], most: int = DRAWN_WORDS) -> str | None:

@@ -93,12 +93,17 @@ def drawing(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def by_source(
     sources: Mapping[str, Mapping[str, Any]],
     rejected: Mapping[str, int],
-    trained: Mapping[str, int],
+    split: Mapping[str, int],
+    mixed: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return each source's rows: raw, read, left after cleaning, in training; and its share there.
+    """Return each source's rows: raw, read, cleaned, in the training part, trained on, and share.
 
-    ``rejected`` counts by source what cleaning removed, ``trained`` the training rows.
+    ``rejected`` counts by source what cleaning removed, ``split`` the rows of the training part,
+    ``mixed`` are the counts of the mix, None without one.
     """
+    trained = split
+    if mixed is not None:
+        trained = {name: of["rows"] for name, of in mixed["sources"].items()}
     total = sum(trained.values())
     return [
         {
@@ -106,6 +111,7 @@ def by_source(
             "raw": counts["rows_in"],
             "read": counts["kept"],
             "cleaned": counts["kept"] - rejected.get(name, 0),
+            "split": split.get(name, 0),
             "trained": trained.get(name, 0),
             "share": trained.get(name, 0) / total if total else None,
             "formats": counts["formats"],

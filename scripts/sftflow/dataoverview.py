@@ -49,6 +49,8 @@ def portrait_lines(portrait: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append((label, ", ".join(points)))
     languages = portrait["languages"]["prompts"]
     lines.append(("languages of the prompts", _shares(languages, portrait["looked_into"])))
+    if tags := portrait["columns"].get("tags"):
+        lines.append(("tags", _shares(tags, portrait["rows"])))
     said = portrait["openings"]
     words = [[w["word"], w["texts"]] for w in said["words"]]
     lines.append(("prompts begin with", _shares(words, said["texts"])))

@@ -105,7 +105,8 @@ def compared(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str
     for name, label in KINDS.items():
         lines.append(measured(label, *(dict(p[name]) for p in (now, before))))
     for name in sorted(now["columns"].keys() & before["columns"].keys()):
-        lines.append(measured(f"column {name}", *(dict(p["columns"][name]) for p in (now, before))))
+        label = "tags" if name == "tags" else f"column {name}"
+        lines.append(measured(label, *(dict(p["columns"][name]) for p in (now, before))))
     lines.append(measured("first words of the prompts", *map(first_words, (now, before))))
     return lines
 

@@ -21,7 +21,8 @@ SCHEMA = 1
 KEYS = {"rows", "lengths", "sources", "scripts", "languages", "distinct", "openings", "columns"}
 # Languages, n-grams and openings are those of so many rows: half a minute and 50 MB, not more.
 LOOKED_INTO = 10_000
-KNOWN_COLUMNS = {"id", "source", "file", "row", "messages", "tools"}
+# Names of groups may be those of people: how many there are stands on the page.
+KNOWN_COLUMNS = {"id", "source", "file", "row", "messages", "tools", "group"}
 LISTED = 30  # values kept of a column, a language, a source
 COLUMN_VALUES = 10_000  # a column with more is no label
 

@@ -9,6 +9,7 @@ from typing import Any
 DRAWN, LONGEST, SHORTEST = 24, 8, 8
 OPEN_CHARS = 700  # of a message; the rest is folded
 MOST_CHARS = 6000  # of a message in all
+LABEL_CHARS = 80  # of a row's tags and of its group
 
 
 class Samples:
@@ -72,13 +73,15 @@ class _Turned:
 
 
 def shown_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record as the page shows it: place, size, messages in an open and a folded part."""
+    """Return a record as the page shows it: place, size, labels, messages in two parts."""
     messages = [shown_message(m) for m in record["messages"]]
     return {
         "place": place(record),
         "chars": sum(len(m["content"] or "") for m in record["messages"]),
         "messages": messages,
         "tools": shortened(record["tools"] or "", OPEN_CHARS),
+        "tags": shortened(", ".join(record.get("tags") or ()), LABEL_CHARS),
+        "group": shortened(record.get("group") or "", LABEL_CHARS),
     }
 
 

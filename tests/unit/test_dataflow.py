@@ -46,7 +46,8 @@ def test_what_leaves_is_drawn_where_it_leaves():
 
 def test_rows_by_source():
     counts = {"rows_in": 10, "kept": 8, "formats": {}, "warnings": {}}
-    one, two = by_source({"a": counts, "b": counts}, {"a": 3}, {"a": 4, "b": 4})
+    sources, split = {"a": counts, "b": counts}, {"a": 4, "b": 4}
+    one, two = by_source(sources, {"a": 3}, split)
     assert (one["raw"], one["read"], one["cleaned"], one["trained"], one["share"]) == (
         10,
         8,
@@ -55,3 +56,6 @@ def test_rows_by_source():
         0.5,
     )
     assert two["cleaned"] == 8
+    mixed = {"sources": {"a": {"rows": 9}, "b": {"rows": 3}}}
+    found = by_source(sources, {"a": 3}, split, mixed)
+    assert [(s["split"], s["trained"], s["share"]) for s in found] == [(4, 9, 0.75), (4, 3, 0.25)]
