@@ -342,6 +342,7 @@ NOTHING = [
 NEW_ROW = '{"instruction": "Say where the river goes", "output": "to the sea"}\n'
 SPLIT = {"ingest_source a", "clean_dataset d", "split_dataset d", "find_contamination d"}
 DATA = {*SPLIT, "report_dataset d"}
+GROUPED = {"ingest_source a", "clean_dataset d", "split_dataset d"}
 TOKENS = {"template_data *"}
 TO_TOKENS = ("data", "tokens")
 RETRAINED = {*TRAINED, *measured(RUN), *TOLD}
@@ -494,6 +495,19 @@ STOPPED = [
         _drop("datasets", "d", "mix"),
         {"report_dataset d", *TOKENS},
     ),
+    # Every row in a group of its own: the same rows on each side, so the same tokens.
+    Edit(
+        "a group column switched on",
+        _set("sources", "a", "columns", to={"group": "instruction"}),
+        {*GROUPED, *TOKENS},
+        targets=("models",),
+        stale={*DATA, *TOKENS, *RETRAINED},
+    ),
+    Edit(
+        "the group column off again",
+        _drop("sources", "a", "columns"),
+        {*GROUPED, *TOKENS},
+    ),
     Edit("an interrupted run continued", _interrupted, {"build_report"}),
     Edit("the page's title", _set("title", to="smaller"), {"build_report"}),
     Edit(
@@ -586,6 +600,7 @@ CONTINUED = {
     "the package as it was",
     "benchmark questions as before",
     "no mix again, before a training saw it",
+    "the group column off again",
     "a run removed",
     "an interrupted run continued",
 }
