@@ -16,13 +16,14 @@ from typing import Any
 from sftflow.cleaning import cleaned
 from sftflow.cleaningstep import Step
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
-from sftflow.manifests import canonical_json, write_manifest
+from sftflow.manifests import write_manifest
 from sftflow.records import (
     RECORD,
     REJECTED,
     TableWriter,
     content_id,
     open_table,
+    raw_text,
     read_rows,
     write_table,
 )
@@ -68,9 +69,9 @@ def counted(records: Iterable[dict[str, Any]], tally: Tally) -> Iterator[dict[st
 
 def rejected_row(step: str, record: Mapping[str, Any], reason: str, detail: str) -> dict[str, Any]:
     """Return the row of rejected.parquet for a record that a step let go."""
-    raw = canonical_json({"messages": record["messages"], "tools": record["tools"]})
     place = {key: record[key] for key in ("source", "file", "row")}
-    return {**place, "stage": STAGE, "step": step, "reason": reason, "detail": detail, "raw": raw}
+    said = {"reason": reason, "detail": detail, "raw": raw_text(record)}
+    return {**place, "stage": STAGE, "step": step, **said}
 
 
 def clean(

@@ -23,9 +23,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from sftflow.manifests import canonical_json, replacing, write_manifest
+from sftflow.manifests import replacing, write_manifest
 from sftflow.mixing import copies, place, wanted_rows
-from sftflow.records import RECORD, REJECTED, TableWriter, open_table, read_rows, write_table
+from sftflow.records import (
+    RECORD,
+    REJECTED,
+    TableWriter,
+    open_table,
+    raw_text,
+    read_rows,
+    write_table,
+)
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
 STAGE, STEP = "mix_dataset", "decontaminate"
@@ -111,7 +119,6 @@ def reject_all(train: Path, gone: Mapping[str, tuple[str, str]], rejected: Table
     for record in read_rows(train) if gone else ():
         if record["id"] in gone:
             reason, detail = gone[record["id"]]
-            said = {"messages": record["messages"], "tools": record["tools"]}
             rejected.add(
                 {
                     **{key: record[key] for key in ("source", "file", "row")},
@@ -119,7 +126,7 @@ def reject_all(train: Path, gone: Mapping[str, tuple[str, str]], rejected: Table
                     "step": STEP,
                     "reason": reason,
                     "detail": detail,
-                    "raw": canonical_json(said),
+                    "raw": raw_text(record),
                 }
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sftflow.manifests import replacing
+from sftflow.manifests import canonical_json, replacing
 
 BATCH_CHARS = 1 << 26  # text in memory at most before it is written
 ROLES = ("system", "user", "assistant", "tool")
@@ -71,6 +71,12 @@ def content_id(record: Mapping[str, Any]) -> str:
     said = [record["messages"], record.get("tools")]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def raw_text(record: Mapping[str, Any]) -> str:
+    """Return a record as the column ``raw`` of REJECTED has it: what it says, and its labels."""
+    marks = {key: record[key] for key in ("group", "tags") if record.get(key)}
+    return canonical_json({"messages": record["messages"], "tools": record["tools"], **marks})
 
 
 def _text_chars(row: Mapping[str, Any]) -> int:

@@ -1,10 +1,20 @@
 """Tables of records: streamed, whole or not there, the same bytes again."""
 
+import json
+
 import pyarrow.parquet as pq
 import pytest
 
 from sftflow import records
-from sftflow.records import RECORD, content_id, message, open_table, read_rows, write_table
+from sftflow.records import (
+    RECORD,
+    content_id,
+    message,
+    open_table,
+    raw_text,
+    read_rows,
+    write_table,
+)
 
 
 def record(number, text="a"):
@@ -45,6 +55,13 @@ def test_nothing_is_left_of_a_table_that_failed(tmp_path):
             table.add(record(1))
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_went_is_kept_with_its_labels():
+    said = json.loads(raw_text(record(1)))
+    assert said == {key: record(1)[key] for key in ("messages", "tools", "group", "tags")}
+    unlabelled = {**record(1), "group": None, "tags": None}
+    assert json.loads(raw_text(unlabelled)).keys() == {"messages", "tools"}
 
 
 def test_the_id_says_what_is_said_and_not_where(tmp_path):
