@@ -3,10 +3,12 @@
 Makes Alpaca-like rows from a seed, about 20 % exact duplicates (other case and spaces) and 20 %
 near duplicates among them, runs the stages ingest_source and clean_dataset on them as the
 workflow does (normalize_text, length, exact_duplicates, near_duplicates), and prints rows/s, peak
-memory, and recall and precision of near_duplicates. Beside them, in the same go: datasketch on the
-first --beside rows with the same shingles, bands and exact check, if --datasketch names a Python
-that has it; and a plain loop that reads and writes the JSON, as the machine's own measure. On a
-machine that has other work, rows per processor second say more than rows per second.
+memory, and recall and precision of near_duplicates. Beside them, in the same go, on the first
+--beside rows: datasketch with the same shingles, bands and exact check, and data-juicer's own exact
+and MinHash deduplicators with the same shingle size and bands, two processes, if --datasketch and
+--data-juicer name a Python that has them (pip install datasketch py-data-juicer aiohttp); and a
+plain loop that reads and writes the JSON, as the machine's own measure. On a machine that has other
+work, rows per processor second say more than rows per second.
 
 What is near is computed here, apart from the stage: sets of three words, of user and assistant.
 Each planted row is an earlier one with words replaced, from one word up to a Jaccard similarity
@@ -208,6 +210,39 @@ print(time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 
 """
 
 
+DATA_JUICER = """
+import json, sys, time
+from data_juicer.core.data import NestedDataset
+from data_juicer.ops.deduplicator.document_deduplicator import DocumentDeduplicator
+from data_juicer.ops.deduplicator.document_minhash_deduplicator import DocumentMinhashDeduplicator
+rows, b, r, threshold = int(sys.argv[2]), *map(int, sys.argv[3:5]), float(sys.argv[5])
+start, texts = time.monotonic(), []
+for number, line in enumerate(open(sys.argv[1])):
+    if number == rows:
+        break
+    row = json.loads(line)
+    texts.append({"text": row["instruction"] + " " + row["output"]})
+data = NestedDataset.from_list(texts)
+exact = DocumentDeduplicator(lowercase=True, ignore_non_character=True)
+near = DocumentMinhashDeduplicator(
+    window_size=3, num_permutations=b * r, num_bands=b, num_rows_per_band=r,
+    jaccard_threshold=threshold, lowercase=True, ignore_pattern=r"[?.:]",
+)
+left = []
+for op in (exact, near):
+    hashed = data.map(op.compute_hash, num_proc=2, load_from_cache_file=False)
+    data, _ = op.process(hashed)
+    left.append(len(data))
+import resource
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+busy = sum(u.ru_utime + u.ru_stime for u in used)
+sys.__stdout__.write(
+    f"\\n{time.monotonic() - start} {busy} {max(u.ru_maxrss for u in used) / 2**20} "
+    f"{left[0] - left[1]}\\n"
+)
+"""
+
+
 def plain_loop(path: Path) -> tuple[float, float]:
     """Return the wall and processor time (s) of reading and writing the JSON, nothing else."""
     start, busy = time.monotonic(), time.process_time()
@@ -223,7 +258,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--datasketch", help="a Python that can import datasketch")
-    parser.add_argument("--beside", type=int, default=20_000, help="rows for datasketch")
+    parser.add_argument("--data-juicer", help="a Python that can import data_juicer")
+    parser.add_argument("--beside", type=int, default=20_000, help="rows for these two")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-data-") as folder:
         work = Path(folder)
@@ -239,21 +275,28 @@ def main() -> None:
         figures = found(work / "d/rejected.parquet", origins, alike)
         say(" ".join(f"{k} {v:.4f}" if v <= 1 else f"{k} {v:,}" for k, v in figures.items()))
         show("json in and out", args.rows, *plain_loop(work / "rows.jsonl"), 0)
-        if args.datasketch:
-            beside(args.datasketch, work / "rows.jsonl", min(args.beside, args.rows))
+        others = {
+            "datasketch": (args.datasketch, DATASKETCH),
+            "data-juicer": (args.data_juicer, DATA_JUICER),
+        }
+        for name, (python, program) in others.items():
+            if python:
+                beside(name, python, program, work / "rows.jsonl", min(args.beside, args.rows))
 
 
-def beside(python: str, path: Path, rows: int) -> None:
-    """Print the figures of datasketch: exact and near duplicates of the first ``rows``."""
+def beside(name: str, python: str, program: str, path: Path, rows: int) -> None:
+    """Print another tool's figures: exact and near duplicates of the first ``rows``."""
     from sftflow.minhash import bands
 
     shape = map(str, bands(THRESHOLD, NUM_PERM))
     done = subprocess.run(
-        [python, "-c", DATASKETCH, str(path), str(rows), *shape, str(THRESHOLD)],
-        capture_output=True, text=True, check=True,
+        [python, "-c", program, str(path), str(rows), *shape, str(THRESHOLD)],
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
-    wall_s, busy_s, gib, gone = map(float, done.stdout.split())
-    show("datasketch", rows, wall_s, busy_s, gib)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+    wall_s, busy_s, gib, gone = map(float, done.stdout.split()[-4:])
+    show(name, rows, wall_s, busy_s, gib)
     say(f"{'':15} ({rows:,} rows, {gone:,.0f} near duplicates)")
 
 
