@@ -33,7 +33,7 @@ from sftflow.modelfolders import (
     write_start_sums,
     write_tokenizer_sums,
 )
-from sftflow.modeltokenizers import load_as_others_do, tokenizer_digests
+from sftflow.modeltokenizers import load_as_others_do, name_class, tokenizer_digests
 from sftflow.pretraining import make_model
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -78,6 +78,7 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     """
     name = f"bases.{spec['base']}"
     tokenizer = load_as_others_do(folder)
+    name_class(folder, tokenizer)
     template = ChatTemplate(tokenizer, name)  # refuses a template that no model could learn
     shapes = tensor_shapes(folder)
     missing = missing_weights(folder, shapes, bool(spec.get("trust_remote_code")))

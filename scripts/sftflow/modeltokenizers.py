@@ -13,10 +13,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sftflow.manifests import write_text
 from sftflow.stage import StageError
 
 # Digits, white space, marks and contractions: where pre-tokenizers differ.
-PROBES = ("hello 12", "a  b\n\nc\t1234", "é e\u0301 😀 ß", 'don\'t {"k": [1, 2]}')
+PROBES = (
+    "hello 12",
+    "a  b\n\nc\t1234",
+    "é e\u0301 😀 ß",
+    'don\'t {"k": [1, 2]}',
+    "Ready? 12 + 30 = 42, naïve café 😀\n  ok",
+    "1 2 3, 10 100 1000.5 -7 i++; x_y == 'z' 订单 12 号",
+)
+# Names that say nothing: AutoTokenizer goes by the model type then.
+GENERIC = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "PythonBackend", "TokenizersBackend")
 
 
 def load_tokenizer(folder: Path | str) -> Any:
@@ -53,6 +63,19 @@ def load_as_others_do(folder: Path | str) -> Any:
             "loads from it, and train the model on that one"
         )
     return tokenizer
+
+
+def name_class(folder: Path, tokenizer: Any) -> None:
+    """Let tokenizer_config.json name the class that AutoTokenizer has made of the folder.
+
+    For some model types it takes another one than the folder names.
+    """
+    name = type(tokenizer).__name__
+    path = folder / "tokenizer_config.json"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    named = str(said.get("tokenizer_class") or "")
+    if named.removesuffix("Fast") != name.removesuffix("Fast") and name not in GENERIC:
+        write_text(path, json.dumps(said | {"tokenizer_class": name}, indent=2) + "\n")
 
 
 def difference(tokenizer: Any, folder: Path | str) -> str | None:
@@ -92,6 +115,7 @@ def _named_class(folder: Path) -> Any:
 
     path = folder / "tokenizer_config.json"
     said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if "auto_map" in said:
+    name = said.get("tokenizer_class") or ""
+    if "auto_map" in said or name in GENERIC:
         return None
-    return getattr(transformers, said.get("tokenizer_class") or "", None)
+    return getattr(transformers, name, None)

@@ -98,6 +98,7 @@ def model(tmp_path_factory):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     folder = tmp_path_factory.mktemp("model")
+    Qwen2Config().save_pretrained(folder)  # which AutoTokenizer goes by
     tokenizer = save_tokenizer(folder)
     torch.manual_seed(0)
     config = Qwen2Config(
