@@ -45,7 +45,7 @@ rule all:
 
 
 rule data:
-    """Sources read, cleaned, split, mixed and compared with benchmark questions; no model."""
+    """Sources read, cleaned, split, mixed and compared with benchmark questions; no training."""
     input:
         all_contamination,
         collect(

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from sftflow import cutoff, plan, rawfiles
+from sftflow import cutoff, generators, plan, rawfiles
 from sftflow.codegraph import code_digest, package_versions, remember_trees
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
@@ -84,6 +84,7 @@ wildcard_constraints:
     model=any_of(MODELS),
     suite=any_of(CONFIG["suites"]),
     key=any_of(TEMPLATED),
+    share=r"made\d+|judge",
 
 
 onstart:
@@ -128,24 +129,3 @@ def content_digest(path):
 def all_cores(wildcards):
     """Return the threads of a stage that should have the machine for itself."""
     return workflow.cores or os.cpu_count()
-
-
-def served_model(wildcards):
-    """Return what vouches for all files of the model that is served."""
-    return f"results/models/{wildcards.model}/SHA256SUMS"
-
-
-def serve_settings(*without):
-    """Return the server's settings on which a measurement rests."""
-    left_out = {"start_timeout_s", *without}
-    return {k: v for k, v in CONFIG["serve"].items() if k not in left_out}
-
-
-def serve_spec(wildcards):
-    """Return the settings of a model's server."""
-    base = CONFIG["bases"][plan.root_base(CONFIG, wildcards.model)]
-    return spec_text(
-        model=wildcards.model,
-        trust_remote_code=base["trust_remote_code"],
-        **CONFIG["serve"],
-    )

@@ -1,8 +1,12 @@
-"""model folder -> one vLLM server for all that measures it.
+"""model folder -> one vLLM server for all that measures it, another for data that it makes.
 
 needs:  results/models/{model}/
-makes:  results/eval/{model}/server.json, for as long as the server lives
+makes:  results/eval/{model}/server.json and results/generators/{base}/{share}.json, each for as
+        long as its server lives
 """
+
+
+include: "inputs/serve.smk"
 
 
 rule serve_model:
@@ -21,6 +25,27 @@ rule serve_model:
     params:
         spec=serve_spec,
         model="results/models/{model}",
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/serve_model.py" --spec {params.spec:q} --log {log}'
+        " --model {params.model} --endpoint {output}"
+
+
+rule serve_generator:
+    """Serve a base with vLLM for as long as it makes data, apart from what is measured."""
+    input:
+        model="results/models/{base}/SHA256SUMS",
+    output:
+        service("results/generators/{base}/{share}.json"),
+    log:
+        "results/logs/serve_generator/{base}.{share}.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: all_cores
+    resources:
+        gpu=CONFIG["serve"]["tensor_parallel_size"],
+    params:
+        spec=generator_spec,
+        model=lambda wildcards, input: os.path.dirname(input.model),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/serve_model.py" --spec {params.spec:q} --log {log}'
         " --model {params.model} --endpoint {output}"

@@ -1,7 +1,8 @@
 """Make a source by asking a generator, starting from the rows of another source or from prompts.
 
 Reads:  --seeds: records.parquet of an ingested source, or a JSON Lines file of prompts; what was
-        paid before, results/.cache/replies.sqlite.
+        paid before, results/.cache/replies.sqlite; of a base that this workflow serves, its
+        folder (--model) and the file of its server (--endpoint).
 Writes: made.jsonl ({"messages": [...], "group", "tags", "made": {method, operation, parent,
         model, requests, prompt_tokens, completion_tokens}}; group is that of the parent, and
         where the task is the parent's own, so are the tags), rejected.parquet
@@ -22,15 +23,17 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from math import inf
+from pathlib import Path
 from typing import Any
 
-from sftflow.apiclient import openai_client
+from sftflow.backends import RemoteAPI, ServedBase
+from sftflow.devices import vllm_package
 from sftflow.distilling import BestOfN
 from sftflow.evolving import EvolInstruct
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection
 from sftflow.generating import Generator
 from sftflow.making import Outcome, Seed, seeds_of_prompts, seeds_of_source
-from sftflow.manifests import replacing, write_manifest
+from sftflow.manifests import SUMS, replacing, write_manifest
 from sftflow.records import REJECTED, TableWriter, open_table
 from sftflow.replycache import PLACE, ReplyCache
 from sftflow.rewriting import Rewriting
@@ -51,21 +54,23 @@ METHODS = {
 SAME_TASK = ("best_of_n", "rewrite")  # what they make is about what the parent is about
 
 
-def generator_of(spec: dict[str, Any], limits: dict[str, Any], cache: ReplyCache) -> Generator:
+def backend_of(args: Namespace, spec: dict[str, Any]) -> RemoteAPI | ServedBase:
+    """Return who replies: the API at an address, or a base that this workflow serves."""
+    tries = (args.limits["max_retries"], args.limits["timeout_s"])
+    if args.endpoint is not None:
+        return ServedBase(args.endpoint, args.model, spec["serve"], *tries)
+    return RemoteAPI("make", spec["endpoint"]["base_url"], args.limits["api_key_env"], *tries)
+
+
+def generator_of(
+    backend: RemoteAPI | ServedBase, spec: dict[str, Any], limits: dict[str, Any], cache: ReplyCache
+) -> Generator:
     """Return who is asked."""
-    endpoint = spec["endpoint"]
-    client = openai_client(
-        "make",
-        endpoint["base_url"],
-        limits["api_key_env"],
-        limits["max_retries"],
-        limits["timeout_s"],
-    )
     shared = {"temperature": spec["temperature"], "max_tokens": spec["max_tokens"]}
     return Generator(
-        client,
+        backend,
         cache,
-        endpoint,
+        spec["endpoint"],
         shared | spec["request"],
         spec["seed"],
         pace=Pace(limits["requests_per_minute"], limits["tokens_per_minute"]),
@@ -132,7 +137,7 @@ def announced(spec: dict[str, Any], method: Any, seeds: Iterable[Seed]) -> int:
     return asked
 
 
-def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: Tally) -> Generator:
+def make(args: Namespace, spec: dict[str, Any], tally: Tally) -> Generator:
     """Write every outcome to one of the two files; return who was asked."""
     method = METHODS[spec["method"]](spec)
 
@@ -146,20 +151,20 @@ def make(args: Namespace, spec: dict[str, Any], limits: dict[str, Any], tally: T
         open_table(args.rejected, REJECTED) as rejected,
         replacing(args.made) as part,
         part.open("w", encoding="utf-8", newline="\n") as made,
+        backend_of(args, spec) as backend,  # ends first: then it is known that it lived through
     ):
-        generator = generator_of(spec, limits, cache)
+        generator = generator_of(backend, spec, args.limits, cache)
 
         def missing() -> float:
             return inf if spec["rows"] is None else spec["rows"] - tally.kept
 
-        found = method.outcomes(read, generator, limits["concurrency"], missing)
+        found = method.outcomes(read, generator, args.limits["concurrency"], missing)
         for outcome in found:
             put(outcome, spec, made, rejected, tally, missing() <= 0)
             # The total is an estimate: at its end Progress would show each line.
             more = min(generator.used["requests"], progress.total - 1) - progress.done
             if more > 0:
                 progress.add(more, f"{tally.kept} rows kept")
-        generator.client.close()
     return generator
 
 
@@ -206,10 +211,12 @@ def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "seeds", "made", "rejected", "manifest")
     parser.add_argument("--limits", type=json.loads, required=True, help="bounds, JSON")
+    parser.add_argument("--endpoint", type=Path, nargs="?", help="of a base served here")
+    parser.add_argument("--model", type=Path, nargs="?", help="folder of that base")
     args = parser.parse_args(argv)
     spec, tally = args.spec, Tally()
     with keep_for_inspection(args.rejected):
-        generator = make(args, spec, args.limits, tally)
+        generator = make(args, spec, tally)
         if not tally.kept:
             reasons = "; ".join(
                 f"{n} {reason} (e.g. {tally.examples[reason][0]})"
@@ -228,9 +235,9 @@ def main(argv: list[str]) -> None:
         spec=spec,
         payloads=[args.made],
         also=[args.rejected],
-        inputs={"seeds": args.seeds},
+        inputs={"seeds": args.seeds, **({"model": args.model / SUMS} if args.model else {})},
         counts={**counts, **used},
-        packages=["pyarrow"],
+        packages=["pyarrow", *([vllm_package()] if args.model else [])],
     )
     console().say(f"{spec['source']}: {tally.sentence()}")
     console().say(

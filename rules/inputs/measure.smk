@@ -1,10 +1,5 @@
 """What what is asked of a server read and rest on: input and params functions. No rules here."""
 
-MEMORY = (
-    "gpu_memory_utilization",
-    "cpu_kvcache_gib",
-)  # room for requests: changes no answer
-
 
 def latency_spec(wildcards):
     """Return the grid, and the server's settings, on which the figures rest."""
@@ -19,7 +14,7 @@ def suite_spec(wildcards):
     return spec_text(
         model=wildcards.model,
         suite=wildcards.suite,
-        serve=serve_settings(*MEMORY),
+        serve=reply_settings(),
         **entry,
     )
 
@@ -103,7 +98,7 @@ def generate_spec(wildcards):
     return spec_text(
         model=wildcards.model,
         sets=answered_sets(wildcards),
-        serve=serve_settings(*MEMORY),
+        serve=reply_settings(),
         max_new_tokens=asked["max_new_tokens"],
         concurrency=asked["concurrency"],
     )

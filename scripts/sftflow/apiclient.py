@@ -45,6 +45,22 @@ def openai_client(
     )
 
 
+def local_client(base_url: str, key: str, max_retries: int, timeout_s: float) -> openai.OpenAI:
+    """Return a client of a server on this machine: no proxy stands before it."""
+    import openai
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return openai.OpenAI(
+        base_url=base_url,
+        api_key=key,
+        organization="",
+        project="",
+        max_retries=max_retries,
+        timeout=timeout_s,
+        http_client=openai.DefaultHttpxClient(trust_env=False),
+    )
+
+
 def told(error: Exception) -> str:
     """Return an error without what the server echoes, which may hold the key."""
     status = getattr(error, "status_code", None)

@@ -1,4 +1,4 @@
-"""Requests to a generator behind an OpenAI-compatible endpoint, paid once and kept.
+"""Requests to a generator, paid once and kept.
 
 The same request has the same reply for ever (replycache.py), so a rerun gives the same bytes.
 """
@@ -10,23 +10,22 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sftflow.apiclient import told
+from sftflow.backends import RemoteAPI, ServedBase, Unaskable
 from sftflow.replycache import Reply, ReplyCache, request_digest
 from sftflow.spending import Budget, Pace, Stopped, most_prompt_tokens
 from sftflow.stage import StageError
 
-if TYPE_CHECKING:
-    import openai
-
 logger = logging.getLogger("sftflow")
+UNASKABLE = "unaskable"  # finish_reason of what stands for a reply where there can't be one
 AHEAD = 4  # tasks that are handed out for each request under way, so that none waits long
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
 class NoReply(Exception):
-    """A request that failed after all retries, where that is no reason to stop."""
+    """A request that can't be sent, or failed after all retries where that is no reason to stop."""
 
 
 class Generator:
@@ -34,7 +33,7 @@ class Generator:
 
     def __init__(
         self,
-        client: openai.OpenAI,
+        backend: RemoteAPI | ServedBase,
         cache: ReplyCache,
         endpoint: dict[str, Any],
         request: dict[str, Any],
@@ -45,13 +44,12 @@ class Generator:
         budget: Budget,
         on_failure: str,
     ) -> None:
-        """Take the client, which retries by itself, and what every request says.
+        """Take who replies, retrying by itself, and what every request says.
 
-        ``endpoint``: base_url, model, max_tokens_key, send_seed. ``request`` has
-        temperature and max_tokens. ``payer`` is the
-        source that pays.
+        ``endpoint``: model, max_tokens_key, send_seed. ``request`` has temperature and
+        max_tokens. ``payer`` is the source that pays.
         """
-        self.client, self.cache, self.endpoint, self.request = client, cache, endpoint, request
+        self.backend, self.cache, self.endpoint, self.request = backend, cache, endpoint, request
         self.seed, self.pace, self.budget, self.on_failure = seed, pace, budget, on_failure
         self.payer = payer
         self.fatal: StageError | None = None
@@ -77,7 +75,7 @@ class Generator:
             del body["temperature"]
         if self.endpoint["send_seed"]:
             body["seed"] = self.seed + draw
-        digest = request_digest(self.endpoint["base_url"], body, self.seed + draw)
+        digest = request_digest(self.backend.identity, body, self.seed + draw)
         with self._lock:
             other = self._under_way.get(digest)
             if other is None:
@@ -96,6 +94,8 @@ class Generator:
     def _known_or_paid(self, digest: str, body: dict[str, Any]) -> Reply:
         """Return the reply when it is in the cache, and count it the first time it is used."""
         reply = self.cache.get(digest) or self._pay(digest, body)
+        if reply.finish_reason == UNASKABLE:
+            raise NoReply(reply.text)
         with self._lock:
             if digest not in self._counted:
                 self._counted.add(digest)
@@ -113,7 +113,7 @@ class Generator:
         reserved, used = self.budget.reserve(*most), (0, 0)
         try:
             entry = self.pace.wait(sum(most))
-            reply = _read(digest, self._send(body), most)
+            reply = self._reply(digest, body, most)
             self.cache.put(reply, self.payer)
             used = (reply.prompt_tokens, reply.completion_tokens)
             entry[1] = sum(used)
@@ -124,21 +124,27 @@ class Generator:
         finally:
             self.budget.settle(reserved, used)
         with self._lock:
-            self.paid += 1
+            self.paid += reply.finish_reason != UNASKABLE
         return reply
+
+    def _reply(self, digest: str, body: dict[str, Any], most: tuple[int, int]) -> Reply:
+        try:
+            return _read(digest, self._send(body), most)
+        except Unaskable as error:  # kept as well: nobody has to wait for a server to hear it again
+            return Reply(digest, str(error), UNASKABLE, 0, 0)
 
     def _send(self, body: dict[str, Any]) -> Any:
         known = ("model", "messages", "temperature", "max_tokens", "seed")
         plain = {key: body[key] for key in known if key in body}
         plain[self.endpoint["max_tokens_key"]] = plain.pop("max_tokens")
         more = {key: value for key, value in body.items() if key not in known}
-        return self.client.chat.completions.create(**plain, extra_body=more or None)
+        return self.backend.complete(**plain, extra_body=more or None)
 
     def _fault(self, error: Exception) -> Exception:
         """Return what a failed request means; if that is the end, nothing more is sent."""
-        status = getattr(error, "status_code", None)
-        if status in (401, 403, 404):
-            said = f"make: {told(error)}; check base_url, model and the key"
+        fatal = self.backend.fatal(error)
+        if fatal:
+            said = f"make: {fatal}"
         elif self.on_failure == "stop":
             said = (
                 f"make: a request failed after all retries ({told(error)}); what was paid is "

@@ -30,12 +30,13 @@ class Reply:
     completion_tokens: int
 
 
-def request_digest(base_url: str, body: dict[str, Any], draw: int) -> str:
+def request_digest(backend: str, body: dict[str, Any], draw: int) -> str:
     """Return 32 hex digits of all that decides a reply.
 
+    ``backend`` is the identity of who replies (backends.py): an address, or a digest of a model.
     ``draw`` parts requests that say the same and want another reply each.
     """
-    said = canonical_json([base_url, body, draw])
+    said = canonical_json([backend, body, draw])
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -71,7 +71,8 @@ class Workflow:
 
         vLLM's processes rename themselves, which wipes the environment that others see.
         """
-        for path in self.folder.glob("results/eval/*/server.json"):
+        places = ("results/eval/*/server.json", "results/generators/*/*.json")
+        for path in (path for place in places for path in self.folder.glob(place)):
             try:
                 group = json.loads(path.read_text()).get("server_pid")
             except (OSError, ValueError):

@@ -413,6 +413,28 @@ BROKEN = {
         made(endpoint={**ENDPOINT, "api_key": "k"}),
         "sources.new.make.endpoint.api_key: unknown key; did you mean 'api_key_env'?",
     ),
+    "made by a base that is none": (
+        made(endpoint={"model": "tniy"}),
+        "sources.new.make.endpoint.model: there is no base 'tniy' to be served here; did you mean "
+        "'tiny'? For a model elsewhere give base_url",
+    ),
+    "made by a run": (
+        made(endpoint={"model": "talk-lora"}),
+        "sources.new.make.endpoint.model: 'talk-lora' is a run, which is trained on data; only a "
+        "base can make or judge data (there are: tiny)",
+    ),
+    "key of a base": (
+        made(endpoint={"model": "tiny", "api_key_env": "KEY"}),
+        "sources.new.make.endpoint.api_key_env: a base that is served here needs no key",
+    ),
+    "two models at one server": (
+        made(endpoint={"model": "tiny"}, judge_model="large"),
+        "sources.new.make.judge_model: a server that is started here has one model, 'tiny'",
+    ),
+    "made nowhere": (
+        made(endpoint={"base_url": None}),
+        "sources.new.make.endpoint: 'model' is missing",
+    ),
     "unknown operation": (
         made("evol_instruct", operations=["deeper"]),
         "sources.new.make.operations[0]: 'deeper' is not known; did you mean 'deepen'?",

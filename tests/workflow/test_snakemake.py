@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -141,6 +142,73 @@ def test_a_made_source_is_read_like_any_other(tmp_path):
     assert not any(word in spec for spec in specs for word in ("NOT_SET", "concurrency"))
     assert all("NOT_SET" in line.split("--limits ")[1] for line in commands)
     assert "    input: results/sources/reworded/made/made.jsonl" in said
+
+
+def jobs_and_groups(said):
+    """Return the jobs of a dry run as "rule wildcards", and its groups of such jobs."""
+    jobs, groups = [], []
+    for line in said.splitlines():
+        if "] Group job " in line:
+            groups.append([])
+        elif found := re.match(r"( *)rule (\w+):$", line):
+            jobs.append(found[2])
+            inside = bool(found[1])
+            if inside:
+                groups[-1].append(found[2])
+        elif jobs and (found := re.match(r" +wildcards: (.*)", line)):
+            jobs[-1] += "".join(f" {value}" for value in re.findall(r"=([^,\s]+)", found[1]))
+            if inside:
+                groups[-1][-1] = jobs[-1]
+    return set(jobs), sorted(map(set, groups), key=sorted)
+
+
+def test_a_base_that_makes_data_is_served_for_that_alone(tmp_path):
+    """Sources that don't rest on each other share a start; measuring has a server of its own."""
+
+    def edit(config):
+        here = {"endpoint": {"model": "tiny"}}
+        answered = {"method": "best_of_n", "from": "data/prompts.jsonl", **here}
+        config["sources"] |= {
+            "answered": {"make": answered},
+            "refused": {"make": {**answered, "method": "refusals"}},
+            "reworded": {"make": {"method": "rewrite", "from": "answered", **here}},
+        }
+        config["datasets"]["tickets"]["sources"] += ["refused", "reworded"]
+        config["serve"] = {"cpu_kvcache_gib": 2}
+
+    config = project(tmp_path, edit)
+    done = snakemake("-n", "-p", "--configfile", config, "--directory", tmp_path / "work")
+    assert done.returncode == 0, done.stderr
+    jobs, groups = jobs_and_groups(done.stdout)
+    assert [group for group in groups if not any("serve_model" in job for job in group)] == [
+        {"make_source answered", "make_source refused", "serve_generator tiny made0"},
+        {"make_source reworded", "serve_generator tiny made1"},
+    ]
+    assert {"prepare_base tiny", "serve_model tiny", "serve_model tickets-lora"} <= jobs
+    assert sum(job.startswith("serve_generator") for job in jobs) == 2
+    commands = [line for line in done.stdout.splitlines() if "scripts/make_source.py" in line]
+    assert len(commands) == 3
+    for command in commands:
+        assert "--endpoint results/generators/tiny/made" in command
+        assert "--model results/models/tiny " in command
+        spec = command.split("--spec ")[1].split(" --log")[0]
+        assert '"dtype":"auto"' in spec
+        assert "base_url" not in spec and "cpu_kvcache_gib" not in spec
+
+
+def test_only_the_data_starts_no_other_server(tmp_path):
+    def edit(config):
+        make = {"method": "refusals", "from": "data/prompts.jsonl", "endpoint": {"model": "other"}}
+        config["bases"]["other"] = {**config["bases"]["tiny"]}
+        config["sources"]["refused"] = {"make": make}
+        config["datasets"]["tickets"]["sources"] += ["refused"]
+
+    config = project(tmp_path, edit)
+    jobs = planned("--configfile", config, "--directory", tmp_path / "work", "data")
+    assert (jobs["prepare_base"], jobs["serve_generator"], jobs["serve_model"]) == (1, 1, 0)
+    everything = planned("--configfile", config, "--directory", tmp_path / "work")
+    assert everything["prepare_base"] == 2  # the base that makes data is not measured
+    assert (everything["serve_generator"], everything["serve_model"]) == (1, 2)
 
 
 def test_a_kept_order_is_part_of_a_run_and_of_no_other(tmp_path):

@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, value, status=200):
         body = json.dumps(value).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,0 +1,54 @@
+"""Which bases of a config make or judge its data, and what shares one start of such a base.
+
+Pure functions of the checked config. A base that makes or judges data is served by vLLM for that
+alone, apart from the server that measures it. The jobs that ask one server run side by side, so
+no two of them may rest on each other: sources are parted by how many sources that were made by
+bases lie below them, and judges stand apart from sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+JUDGES = "judge"  # the share of all cleanings, none of which rests on another
+
+
+def maker(config: dict, source: str) -> str | None:
+    """Return the base that makes a source; None if the source is read, or made elsewhere."""
+    make = config["sources"][source]["make"]
+    served = make is not None and make["endpoint"]["base_url"] is None
+    return make["endpoint"]["model"] if served else None
+
+
+def seeds_below(config: dict, source: str) -> Iterator[str]:
+    """Yield the sources that a made source rests on, the nearest first."""
+    seen = {source}
+    while (make := config["sources"][source]["make"]) is not None:
+        source = make["from"]
+        if source not in config["sources"] or source in seen:
+            return
+        seen.add(source)
+        yield source
+
+
+def share(config: dict, source: str) -> str:
+    """Return which share of the jobs at a base's servers the making of a source belongs to."""
+    return f"made{sum(maker(config, below) is not None for below in seeds_below(config, source))}"
+
+
+def server_file(base: str, of: str) -> str:
+    """Return the file of the server of a base that is started for one share of the jobs."""
+    return f"results/generators/{base}/{of}.json"
+
+
+def source_server(config: dict, source: str) -> str | None:
+    """Return the file of the server that a source is made at; None if there is none here."""
+    base = maker(config, source)
+    return None if base is None else server_file(base, share(config, source))
+
+
+def served_judges(steps: list[dict[str, Any]]) -> list[str]:
+    """Return the bases that judge in these cleaning steps, each once."""
+    judges = [s["model"] for s in steps if s["step"] == "judge" and s["base_url"] is None]
+    return list(dict.fromkeys(judges))
