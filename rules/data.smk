@@ -1,6 +1,7 @@
 """raw data -> ingested sources -> cleaned -> split; and a page about it.
 
-needs:  the files that sources.*.path names; for the page results/templated/{key}/manifest.json
+needs:  the files that sources.*.path names; for the page results/templated/{key}/manifest.json;
+        for a judge served here results/models/{base}/, results/generators/{base}/judge.json
 makes:  results/sources/{source}/, results/datasets/{dataset}/
 """
 
@@ -38,6 +39,8 @@ rule clean_dataset:
     """Run a dataset's cleaning steps over the records of its sources."""
     input:
         records=source_outputs("records.parquet"),
+        server=clean_server,
+        judge=clean_judge,
     output:
         records="results/datasets/{dataset}/cleaned/records.parquet",
         rejected="results/datasets/{dataset}/rejected.parquet",
@@ -49,18 +52,20 @@ rule clean_dataset:
         "results/benchmarks/clean_dataset/{dataset}.tsv"
     conda:
         "../envs/conda.yaml"
+    threads: clean_threads
     resources:
         gpu=clean_gpus,
     params:
-        code=code("clean_dataset"),
+        code=clean_code,
         packages=clean_packages,
         models=clean_models,
         spec=clean_spec,
         folders=source_folders,
+        judge=lambda wildcards, input: os.path.dirname(str(input.judge)),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/clean_dataset.py" --spec {params.spec:q} --log {log}'
-        " --sources {params.folders} --records {output.records}"
-        " --rejected {output.rejected} --manifest {output.manifest}"
+        " --endpoint {input.server} --model {params.judge} --sources {params.folders}"
+        " --records {output.records} --rejected {output.rejected} --manifest {output.manifest}"
 
 
 rule split_dataset:

@@ -1,6 +1,7 @@
 """Clean the records of a dataset's sources, step by step, and say why each lost row went.
 
-Reads:  records.parquet of every source folder in --sources.
+Reads:  records.parquet of every source folder in --sources; of a judge that this workflow
+        serves, its folder (--model) and the file of its server (--endpoint).
 Writes: records.parquet, manifest.json and SHA256SUMS of results/datasets/{dataset}/cleaned,
         and rejected.parquet of the dataset. rows_in = kept + rejected.
 Stops:  if nothing is left, or if a larger share than spec.max_rejected_fraction goes;
@@ -9,6 +10,7 @@ Stops:  if nothing is left, or if a larger share than spec.max_rejected_fraction
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from sftflow.records import (
     read_rows,
     write_table,
 )
+from sftflow.serving import take_a_thread
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
 STAGE = "clean_dataset"
@@ -74,8 +77,17 @@ def rejected_row(step: str, record: Mapping[str, Any], reason: str, detail: str)
     return {**place, "stage": STAGE, "step": step, **said}
 
 
+def steps_of(spec: Mapping[str, Any], endpoint: Path | None, model: Path | None) -> list[dict]:
+    """Return the steps with their options; a judge that is served here is told its server."""
+    here = {"server": (endpoint, model, spec.get("serve"))}
+    return [
+        {**step, **here} if step["step"] == "judge" and step["base_url"] is None else step
+        for step in spec["clean"]
+    ]
+
+
 def clean(
-    folders: list[Path], spec: Mapping[str, Any], out: Path, rejected: TableWriter
+    folders: list[Path], steps: list[dict], out: Path, rejected: TableWriter
 ) -> tuple[Tally, list[Step], dict[str, int]]:
     """Write the cleaned records to ``out``; return the counts in all, by step and by source."""
     tally, by_source = Tally(), {}
@@ -86,11 +98,9 @@ def clean(
         rejected.add(rejected_row(step, record, reason, detail))
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    stream, steps = cleaned(
-        source_records(folders, tally, by_source), spec["clean"], out.parent, refuse
-    )
+    stream, books = cleaned(source_records(folders, tally, by_source), steps, out.parent, refuse)
     write_table(out, counted(identified(stream), tally), RECORD)
-    return tally, steps, by_source
+    return tally, books, by_source
 
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,11 +118,17 @@ def main(argv: list[str]) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__, "records", "rejected", "manifest")
     parser.add_argument("--sources", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--endpoint", type=Path, nargs="?", help="of a judge served here")
+    parser.add_argument("--model", type=Path, nargs="?", help="folder of that judge")
     args = parser.parse_args(argv)
     spec = args.spec
+    if args.endpoint is not None:
+        take_a_thread()
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the server has the GPU, not an embedding model
+    settled = steps_of(spec, args.endpoint, args.model)
     with keep_for_inspection(args.rejected):
         with open_table(args.rejected, REJECTED) as rejected:
-            tally, steps, by_source = clean(args.sources, spec, args.records, rejected)
+            tally, steps, by_source = clean(args.sources, settled, args.records, rejected)
         fault = too_many_rejected(
             tally, spec["max_rejected_fraction"], f"dataset {spec['dataset']}"
         )

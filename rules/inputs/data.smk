@@ -80,7 +80,33 @@ def clean_packages(wildcards):
     used = {name for step in steps for name in STEP_PACKAGES.get(step["step"], ())}
     if any(step.get("near") for step in steps):
         used.update(PACKAGES["near"])
+    if clean_judge(wildcards):
+        used.update(PACKAGES["serve"])
     return package_versions({*PACKAGES["text"], *used})
+
+
+def clean_server(wildcards):
+    """Return the file of the server that judges in a dataset, as a list: elsewhere there is none."""
+    path = generators.judge_server(CONFIG, wildcards.dataset)
+    return [] if path is None else [path]
+
+
+def clean_judge(wildcards):
+    """Return what vouches for the files of the base that judges, as a list."""
+    steps = CONFIG["datasets"][wildcards.dataset]["clean"]
+    return [model_sums(base) for base in generators.served_judges(steps)]
+
+
+def clean_threads(wildcards):
+    """Return the threads of a cleaning: none beside a server, which has the cores."""
+    return 0 if clean_judge(wildcards) else 1
+
+
+def clean_code(wildcards):
+    """Return the digest of the code that cleans a dataset."""
+    return code("clean_dataset") + (
+        code("serve_model") if clean_judge(wildcards) else ""
+    )
 
 
 def clean_models(wildcards):
@@ -97,15 +123,17 @@ def clean_models(wildcards):
 
 
 def clean_gpus(wildcards):
-    """Return the GPUs of a cleaning: an embedding model takes one, the other steps none."""
-    return 1 if plan.embedding_steps(CONFIG, wildcards.dataset) else 0
+    """Return the GPUs of a cleaning: an embedding model takes one, unless a served judge has it."""
+    embeds = plan.embedding_steps(CONFIG, wildcards.dataset)
+    return 1 if embeds and not clean_judge(wildcards) else 0
 
 
 def clean_spec(wildcards):
     """Return what the cleaning of one dataset rests on."""
     entry = CONFIG["datasets"][wildcards.dataset]
     keys = ("sources", "clean", "max_rejected_fraction")
-    return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys})
+    served = {"serve": reply_settings()} if clean_judge(wildcards) else {}
+    return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys}, **served)
 
 
 def map_spec(wildcards):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.embeddingfolders import check_embedding_folder
+from sftflow.generators import served_faults, served_judges
 from sftflow.hub import COMMIT
 from sftflow.stage import StageError
 
@@ -16,14 +17,23 @@ OWN = ("model", "messages", "stream", "n")  # what the judge's requests say by t
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def cleaning_faults(key: str, steps: list[dict[str, Any]], root: Path) -> Iterator[str]:
-    """Yield faults of the steps at ``key`` of a config in the folder ``root``, a sentence each."""
+def cleaning_faults(config: dict, dataset: str, root: Path) -> Iterator[str]:
+    """Yield faults of a dataset's steps, of a config in the folder ``root``, a sentence each."""
+    key, steps = f"datasets.{dataset}.clean", config["datasets"][dataset]["clean"]
+    judges = served_judges(steps)
+    if len(judges) > 1:
+        yield (
+            f"{key}: {' and '.join(judges)} are both to judge, and one server at a time is started "
+            "for a cleaning; leave one out, or give it base_url"
+        )
     for number, step in enumerate(steps):
         where = f"{key}[{number}]"
         for option in PHRASES:
             yield from _expressions(f"{where}.{option}", step.get(option, []))
         if step["step"] == "judge":
             yield from _judge(where, step)
+            if step["base_url"] is None:
+                yield from served_faults(config, where, step["model"], step["api_key_env"])
         if step["step"] == "semantic_duplicates":
             yield from _embedding_model(where, step["model"], step["revision"], root)
 
@@ -45,7 +55,7 @@ def _judge(key: str, step: dict[str, Any]) -> Iterator[str]:
         yield f"{key}.scale: the lowest score {low:g} must be less than the highest {high:g}"
     elif not low <= step["min_score"] <= high:
         yield f"{key}.min_score: {step['min_score']:g} is not within the scale {low:g} to {high:g}"
-    if "@" in step["base_url"].split("/")[2]:
+    if step["base_url"] is not None and "@" in step["base_url"].split("/")[2]:
         yield f"{key}.base_url: holds a name or password; put the key into an environment variable"
     for name in OWN:
         if name in step["request"]:

@@ -255,7 +255,9 @@ def _follows(fault: str, told: set[str]) -> bool:
     """Return whether a fault only comes from leaving out what was told already."""
     key, _, said = fault.partition(":")
     below = any(other.startswith(f"{key}.") for other in told)
-    return key in told or (below and "must have one of" in said)
+    where, _, last = key.rpartition(".")  # without its address a model's name means another thing
+    renamed = last in ("model", "api_key_env") and f"{where}.base_url" in told
+    return key in told or renamed or (below and "must have one of" in said)
 
 
 def load_config(paths: list[Path], overrides: dict | None = None) -> dict:

@@ -170,7 +170,7 @@ def _lengths(config: dict, root: Path) -> Iterator[str]:
 
 def _datasets(config: dict, root: Path) -> Iterator[str]:
     for name, dataset in config["datasets"].items():
-        yield from cleaning_faults(f"datasets.{name}.clean", dataset["clean"], root)
+        yield from cleaning_faults(config, name, root)
         if dataset["compare_with"] is not None:
             yield from _earlier(config, root, name)
         split = dataset["split"]

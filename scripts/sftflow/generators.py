@@ -8,6 +8,7 @@ bases lie below them, and judges stand apart from sources.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +49,32 @@ def source_server(config: dict, source: str) -> str | None:
     return None if base is None else server_file(base, share(config, source))
 
 
+def judge_server(config: dict, dataset: str) -> str | None:
+    """Return the file of the server that judges in a dataset; None if there is none here."""
+    bases = served_judges(config["datasets"][dataset]["clean"])
+    return server_file(bases[0], JUDGES) if bases else None
+
+
 def served_judges(steps: list[dict[str, Any]]) -> list[str]:
     """Return the bases that judge in these cleaning steps, each once."""
     judges = [s["model"] for s in steps if s["step"] == "judge" and s["base_url"] is None]
     return list(dict.fromkeys(judges))
+
+
+def served_faults(config: dict, key: str, model: str, api_key_env: str | None) -> Iterator[str]:
+    """Yield the faults of a model at ``key`` that this workflow is to serve, as sentences."""
+    bases = list(config["bases"])
+    if model in config["runs"]:
+        yield (
+            f"{key}.model: '{model}' is a run, which is trained on data; only a base can make or "
+            f"judge data (there are: {', '.join(bases)})"
+        )
+    elif model not in bases:
+        close = difflib.get_close_matches(model, bases, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(bases)}."
+        yield (
+            f"{key}.model: there is no base '{model}' to be served here; {hint} "
+            "A model elsewhere needs base_url"
+        )
+    if api_key_env is not None:
+        yield f"{key}.api_key_env: a base that is served here needs no key; leave it out"

@@ -1,4 +1,4 @@
-"""The step that lets a judge behind an OpenAI-compatible endpoint score every conversation.
+"""The step that lets a judge score every conversation: an API elsewhere, or a base served here.
 
 The only step whose result comes from outside: the same model may answer otherwise tomorrow.
 A verdict once given is kept (judgecache.py), so a rerun gives the same bytes.
@@ -12,15 +12,17 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
-from sftflow.apiclient import openai_client, told
+from sftflow.apiclient import told
+from sftflow.backends import RemoteAPI, ServedBase, Unaskable
 from sftflow.cleaningstep import Record, Records, Step, one_of
+from sftflow.devices import vllm_package
 from sftflow.judgecache import PLACE, Verdict, VerdictCache, verdict_key
+from sftflow.manifests import SUMS, sha256_file
 from sftflow.stage import StageError
-
-if TYPE_CHECKING:
-    import openai
 
 logger = logging.getLogger("sftflow")
 MOST_REPLY_CHARS = 2000
@@ -58,32 +60,36 @@ class Judge:
 
     def __init__(
         self,
-        client: openai.OpenAI,
+        backend: RemoteAPI | ServedBase,
         cache: VerdictCache,
         model: str,
         system: str,
         scale: list[float],
         request: dict[str, Any],
     ) -> None:
-        """Take the client, which retries by itself, and what every request says."""
-        self.client, self.cache, self.scale = client, cache, scale
+        """Take who replies, retrying by itself, and what every request says."""
+        self.backend, self.cache, self.scale = backend, cache, scale
         self.model, self.system, self.request = model, system, request
+        # A model elsewhere is what its name says, whatever the address.
+        self.named = backend.identity if isinstance(backend, ServedBase) else model
         self.asked = 0
 
     def key(self, text: str) -> str:
         """Return the name of the verdict on ``text``."""
-        return verdict_key(self.model, self.system, self.request, text)
+        return verdict_key(self.named, self.system, self.request, text)
 
     def ask(self, key: str, text: str) -> Verdict:
         """Return the verdict on one text; raise openai.OpenAIError if there is none."""
-        said = self.client.chat.completions.create(
-            model=self.model,
-            messages=[
-                {"role": "system", "content": self.system},
-                {"role": "user", "content": text},
-            ],
-            **self.request,
-        )
+        messages = [
+            {"role": "system", "content": self.system},
+            {"role": "user", "content": text},
+        ]
+        try:
+            said = self.backend.complete(model=self.model, messages=messages, **self.request)
+        except Unaskable as error:
+            verdict = Verdict(None, str(error), 0, 0)
+            self.cache.put(key, verdict)
+            return verdict
         reply = (said.choices[0].message.content or "") if said.choices else ""
         verdict = Verdict(
             read_score(reply, self.scale),
@@ -145,12 +151,13 @@ def _landed(record: Record, future: Future[Verdict]) -> tuple[Record, Verdict | 
 def judge(
     records: Records,
     step: Step,
-    base_url: str,
     model: str,
     min_score: float,
     rubric: str,
     scale: list[float],
     request: dict[str, Any],
+    base_url: str | None = None,
+    server: tuple[Path, Path, dict[str, Any]] | None = None,
     api_key_env: str | None = None,
     concurrency: int = 8,
     max_retries: int = 6,
@@ -159,6 +166,9 @@ def judge(
     on_unreadable: str = "keep",
 ) -> Records:
     """Keep records whose conversation a judge gives ``min_score`` or more.
+
+    The judge is the API at ``base_url``, or ``server``, a base of this workflow: the file of its
+    server, its folder, and the settings on which its replies rest.
 
     ``on_failure`` is for a request that fails after all retries (stop, keep or reject), and
     ``on_unreadable`` for a reply without a score (keep or reject). What was paid is kept in
@@ -170,13 +180,17 @@ def judge(
         raise StageError(
             f"judge: min_score {min_score:g} is not within the scale {scale[0]:g} to {scale[1]:g}"
         )
-    client = openai_client("judge", base_url, api_key_env, max_retries, timeout_s)
-    cache = VerdictCache(PLACE)
-    try:
-        asker = Judge(client, cache, model, instructions(rubric, scale), scale, request)
+    if server is None:
+        backend = RemoteAPI("judge", base_url or "", api_key_env, max_retries, timeout_s)
+    else:
+        backend = ServedBase(*server, max_retries, timeout_s)
+        step.facts["model_sha256"] = sha256_file(server[1] / SUMS)
+        step.packages.add(vllm_package())
+    with closing(VerdictCache(PLACE)) as cache, backend:
+        asker = Judge(backend, cache, model, instructions(rubric, scale), scale, request)
         for record, verdict in asker.verdicts(records, concurrency):
             if isinstance(verdict, Exception):
-                _stop_if(verdict, record, on_failure)
+                _stop_if(backend.fatal(verdict), verdict, record, on_failure)
             code, said = _finding(verdict, min_score)
             _count(step, record, verdict)
             passes = {"no_verdict": on_failure == "keep", "unreadable": on_unreadable == "keep"}
@@ -184,9 +198,6 @@ def judge(
                 yield record
             else:
                 step.reject(record, code, said)
-    finally:
-        cache.close()
-        client.close()
 
 
 def _finding(verdict: Verdict | Exception, min_score: float) -> tuple[str | None, str]:
@@ -212,11 +223,10 @@ def _count(step: Step, record: Record, verdict: Verdict | Exception) -> None:
     step.totals["completion_tokens"] += verdict.completion_tokens
 
 
-def _stop_if(error: Exception, record: Record, on_failure: str) -> None:
+def _stop_if(fatal: str | None, error: Exception, record: Record, on_failure: str) -> None:
     """Raise StageError for what no other row would escape, or if any failure is to stop."""
-    status = getattr(error, "status_code", None)
-    if status in (401, 403, 404):
-        raise StageError(f"judge: {told(error)}; check base_url, model and the key") from None
+    if fatal:
+        raise StageError(f"judge: {fatal}") from None
     if on_failure == "stop":
         place = f"{record['source']} {record['file']}:{record['row']}"
         raise StageError(

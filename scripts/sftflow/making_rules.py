@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from sftflow.generators import served_faults
 from sftflow.promptfile import read_prompts
 
 
@@ -20,25 +20,6 @@ def making_faults(config: dict, root: Path) -> Iterator[str]:
             yield from _seed_faults(config, root, name)
             yield from _bound_faults(f"sources.{name}.make", source["make"])
             yield from _endpoint_faults(config, f"sources.{name}.make", source["make"])
-
-
-def served_faults(config: dict, key: str, model: str, api_key_env: str | None) -> Iterator[str]:
-    """Yield the faults of a model at ``key`` that this workflow is to serve, as sentences."""
-    bases = list(config["bases"])
-    if model in config["runs"]:
-        yield (
-            f"{key}.model: '{model}' is a run, which is trained on data; only a base can make or "
-            f"judge data (there are: {', '.join(bases)})"
-        )
-    elif model not in bases:
-        close = difflib.get_close_matches(model, bases, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(bases)}"
-        yield (
-            f"{key}.model: there is no base '{model}' to be served here; {hint} "
-            "For a model elsewhere give base_url"
-        )
-    if api_key_env is not None:
-        yield f"{key}.api_key_env: a base that is served here needs no key; leave it out"
 
 
 def _endpoint_faults(config: dict, key: str, make: dict) -> Iterator[str]:

@@ -95,8 +95,7 @@ def served(path: Path, model: Path, exclusive: bool = False) -> Iterator[Server]
 
     Raises StageError if it does not get ready, dies, or is not the same at the end.
     """
-    if os.environ.get("OMP_NUM_THREADS") == "0":
-        os.environ["OMP_NUM_THREADS"] = "1"  # Snakemake's, for `threads: 0`; OpenMP wants > 0
+    take_a_thread()
     tokenizer = talking_tokenizer(model)  # while the server starts
     endpoint = wait_until_serving(path)
     with reserved(path, endpoint, exclusive), witnessed(path, endpoint):
@@ -104,6 +103,12 @@ def served(path: Path, model: Path, exclusive: bool = False) -> Iterator[Server]
         card = json.loads(ask(endpoint, "/v1/models"))["data"][0]
         yield Server(endpoint, tokenizer, card["max_model_len"])
         check_prompts(endpoint, tokenizer)
+
+
+def take_a_thread() -> None:
+    """Let OpenMP have a thread: Snakemake gives none to a job with `threads: 0`."""
+    if os.environ.get("OMP_NUM_THREADS") == "0":
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @contextmanager

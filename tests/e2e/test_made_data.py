@@ -82,9 +82,6 @@ def test_a_base_makes_data_once(tmp_path):
     assert "m" in {row["source"] for row in trained_on}
     assert not list(project.folder.glob("results/generators/*/*.json"))
 
-    _, jobs = data(project)
-    assert jobs == {}
-
     before, paid = left(project), replies(project)
     (folder / "made.jsonl").unlink()
     run, jobs = data(project)
@@ -92,3 +89,7 @@ def test_a_base_makes_data_once(tmp_path):
     assert "Kept ingest_source m" in run.text()
     assert ", 0 of them paid now" in run.text()
     assert (left(project), replies(project)) == (before, paid)
+
+    _, jobs = data(project)
+    assert jobs == {}
+    assert not list(project.folder.glob("results/generators/*/*.json"))

@@ -1,4 +1,4 @@
-"""A base that this workflow serves as the generator: waited for late, told apart, seen to die."""
+"""A base served here as generator or judge: waited for late, told apart, seen to die."""
 
 import json
 import os
@@ -10,11 +10,14 @@ from types import SimpleNamespace
 import pytest
 from generator_fixture import seeds
 from served import Supervisor, until
+from steps_fixture import run_step, talk
 
+import clean_dataset
 import make_source
-from sftflow import backends, serving
+from sftflow import backends, judging, serving
 from sftflow.backends import ServedBase, Unaskable, served_identity
 from sftflow.config import fill_defaults, schema
+from sftflow.manifests import sha256_file
 from sftflow.records import read_rows
 from sftflow.replycache import PLACE
 from sftflow.stage import StageError
@@ -37,6 +40,7 @@ def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(serving, "talking_tokenizer", lambda _: Tokenizer())
     monkeypatch.setattr(serving, "STALE_S", 0.3)
+    monkeypatch.setattr(serving, "NOTICE_S", 1.0)
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "SHA256SUMS").write_text("1  config.json\n")
@@ -145,6 +149,70 @@ def test_a_cut_connection_of_a_server_that_lives_is_a_failed_request(server, mod
         made(model, path, limits=limits)
     answers, rejected, _, _ = made(model, path, limits=limits, on_failure="reject")
     assert answers == ["SAY B"] and rejected[0]["detail"] == "APIConnectionError"
+
+
+def judged(model, folder, *answers, **more):
+    """Run the judge step with the base as the judge; return (rows kept, reasons, books)."""
+    known = schema()["$defs"]["steps"]["judge"]["properties"]
+    defaults = {key: node["default"] for key, node in known.items() if "default" in node}
+    server = (model / "server.json", model, SERVE)
+    step = {**defaults, "step": "judge", "model": "toy", "min_score": 4, "server": server, **more}
+    talks = [talk("q", answer, row) for row, answer in enumerate(answers, 1)]
+    kept, gone, books = run_step(folder, step, talks)
+    return [r["row"] for r in kept], [said[:3] for said in gone], books
+
+
+def test_a_base_judges_and_the_cache_needs_no_server(server, model, tmp_path, monkeypatch):
+    # The stand-in says in capitals what it is told last: a score, if the row is nothing but one.
+    monkeypatch.setattr(judging, "shown_text", lambda record: record["messages"][-1]["content"])
+    first = judged(model, tmp_path, "5", "2", "LONG", "nothing", on_unreadable="reject")
+    assert first[0] == [1]
+    assert [said[:2] for said in first[1]] == [
+        (2, "low_score"),
+        (3, "unreadable"),
+        (4, "unreadable"),
+    ]
+    assert "leaves no room for a reply" in first[1][1][2]
+    books = first[2]
+    assert books.totals["verdicts"] == 4
+    assert books.facts["model_sha256"] == sha256_file(model / "SHA256SUMS")
+    assert any("vllm" in name for name in books.packages)
+    server.stop()
+    (model / "server.json").unlink(missing_ok=True)
+    again = judged(model, tmp_path, "5", "2", "LONG", "nothing", on_unreadable="reject")
+    assert again[:2] == first[:2] and again[2].counts() == books.counts()
+    (model / "SHA256SUMS").write_text("2  config.json\n")  # another judge: it must be asked
+    with pytest.raises(StageError, match="is not the file of a running server"):
+        judged(model, tmp_path, "5")
+
+
+def test_a_cleaning_says_who_judged(server, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "shown_text", lambda record: record["messages"][-1]["content"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    seeds(tmp_path, ("q", "5"), ("q", "2"))
+    step = {"step": "judge", "model": "toy", "base_url": None, "min_score": 4, "rubric": "Good?"}
+    step |= {"scale": [1, 5], "request": {}}
+    spec = {"dataset": "d", "clean": [step], "serve": SERVE, "max_rejected_fraction": 1}
+    out = tmp_path / "out"
+    argv = ["--spec", json.dumps(spec), "--endpoint", str(model / "server.json")]
+    argv += ["--model", str(model), "--sources", str(tmp_path), "--records", f"{out}/c.parquet"]
+    argv += ["--rejected", f"{out}/rejected.parquet", "--manifest", f"{out}/manifest.json"]
+    clean_dataset.main(argv)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["counts"]["rows_in"], manifest["counts"]["kept"]) == (2, 1)
+    assert manifest["counts"]["steps"][0]["model_sha256"] == sha256_file(model / "SHA256SUMS")
+    assert manifest["settings"] == spec  # no place of a server in it
+    assert any("vllm" in name for name in manifest["versions"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""  # the server has the GPU
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_judge_that_dies_ends_the_cleaning(server, model, tmp_path):
+    os.kill(server.reach("serving")["server_pid"], signal.SIGKILL)
+    server.process.wait(10)
+    with pytest.raises(StageError, match=r"the server of toy is not there.*SIGKILL"):
+        judged(model, tmp_path, "good", on_failure="keep", max_retries=0)
 
 
 class Client:

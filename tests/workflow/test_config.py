@@ -278,7 +278,8 @@ BROKEN = {
     ),
     "judge without a server": (
         cleaned({k: v for k, v in JUDGE.items() if k != "base_url"}),
-        "datasets.talk.clean[0]: 'base_url' is missing",
+        "datasets.talk.clean[0].model: there is no base 'm' to be served here; there are: tiny. A "
+        "model elsewhere needs base_url",
     ),
     "judge with a bad address": (
         cleaned({**JUDGE, "base_url": "localhost:8000"}),
@@ -416,7 +417,7 @@ BROKEN = {
     "made by a base that is none": (
         made(endpoint={"model": "tniy"}),
         "sources.new.make.endpoint.model: there is no base 'tniy' to be served here; did you mean "
-        "'tiny'? For a model elsewhere give base_url",
+        "'tiny'? A model elsewhere needs base_url",
     ),
     "made by a run": (
         made(endpoint={"model": "talk-lora"}),
@@ -431,9 +432,29 @@ BROKEN = {
         made(endpoint={"model": "tiny"}, judge_model="large"),
         "sources.new.make.judge_model: a server that is started here has one model, 'tiny'",
     ),
+    "made at a bad address": (
+        made(endpoint={**ENDPOINT, "base_url": "host/v1"}),
+        "sources.new.make.endpoint.base_url: 'host/v1' is no address; it begins with http://",
+    ),
     "made nowhere": (
         made(endpoint={"base_url": None}),
         "sources.new.make.endpoint: 'model' is missing",
+    ),
+    "judged by a run": (
+        cleaned({"step": "judge", "model": "talk-lora", "min_score": 3}),
+        "datasets.talk.clean[0].model: 'talk-lora' is a run, which is trained on data; only a base",
+    ),
+    "judged by two": (
+        edited(
+            bases__other=GOOD["bases"]["tiny"],
+            datasets__talk={
+                "sources": ["mine"],
+                "clean": [
+                    {"step": "judge", "model": name, "min_score": 3} for name in ("tiny", "other")
+                ],
+            },
+        ),
+        "datasets.talk.clean: tiny and other are both to judge, and one server at a time",
     ),
     "unknown operation": (
         made("evol_instruct", operations=["deeper"]),

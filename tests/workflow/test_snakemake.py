@@ -196,6 +196,36 @@ def test_a_base_that_makes_data_is_served_for_that_alone(tmp_path):
         assert "base_url" not in spec and "cpu_kvcache_gib" not in spec
 
 
+def test_a_base_that_judges_is_served_for_all_datasets_at_once(tmp_path):
+    def edit(config):
+        judge = {"step": "judge", "model": "tiny", "min_score": 3, "on_unreadable": "keep"}
+        make = {"method": "refusals", "from": "crm", "endpoint": {"model": "tiny"}}
+        config["sources"]["refused"] = {"make": make}
+        config["datasets"]["judged"] = {"sources": ["refused"], "clean": [judge]}
+        config["datasets"]["tickets"]["clean"].append(judge)
+        config["datasets"]["plain"] = {"sources": ["crm"]}
+
+    config = project(tmp_path, edit)
+    options = ("--configfile", config, "--directory", tmp_path / "work")
+    done = snakemake("-n", "-p", *options, "data")
+    assert done.returncode == 0, done.stderr
+    _, groups = jobs_and_groups(done.stdout)
+    assert groups == [
+        {"clean_dataset judged", "clean_dataset tickets", "serve_generator tiny judge"},
+        {"make_source refused", "serve_generator tiny made0"},
+    ]
+    commands = {
+        line.split('"dataset":"')[1].split('"')[0]: line.split("--endpoint")[1].split("--sources")[
+            0
+        ]
+        for line in done.stdout.splitlines()
+        if "scripts/clean_dataset.py" in line
+    }
+    here = " results/generators/tiny/judge.json --model results/models/tiny "
+    assert commands["judged"] == commands["tickets"] == here
+    assert commands["plain"].split() == ["--model"]
+
+
 def test_only_the_data_starts_no_other_server(tmp_path):
     def edit(config):
         make = {"method": "refusals", "from": "data/prompts.jsonl", "endpoint": {"model": "other"}}
