@@ -21,6 +21,7 @@ from trl import SFTTrainer
 from sftflow.checkpoints import prune, seal
 from sftflow.manifests import write_text
 from sftflow.masks import IGNORED
+from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.stage import Progress, StageError
 
 logger = logging.getLogger("sftflow")
@@ -102,7 +103,7 @@ class KeptOrder(torch.utils.data.Sampler[int]):
         yield from self.rows.tolist()
 
 
-class MaskedTrainer(SFTTrainer):
+class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
     """SFTTrainer on rows that already have labels."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles

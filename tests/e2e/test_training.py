@@ -1,6 +1,7 @@
 """The real stages template_data, train_adapter and merge_adapter on a very small model."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -129,7 +130,7 @@ def test_faults_end_with_a_sentence(folder, tmp_path):
     assert not (folder / "results/runs/f/adapter").exists()
 
 
-def test_a_diverging_training_is_stopped(folder):
+def test_a_broken_start_model_is_named_with_the_weight(folder):
     import safetensors.torch
 
     broken = folder / "results/models/broken"
@@ -139,7 +140,30 @@ def test_a_diverging_training_is_stopped(folder):
     safetensors.torch.save_file(weights, broken / "model.safetensors", {"format": "pt"})
     toy.vouch(broken)
     said = toy.train(folder, 1, run="nan", model="results/models/broken")
-    assert "loss is nan at step 1: the training diverged" in said
+    assert "loss is nan at step 1" in said
+    assert "start model's weight model.layers.0.mlp.up_proj.weight is nan" in said
+
+
+def test_a_diverging_training_is_stopped_with_its_batch(folder):
+    import pyarrow.parquet as pq
+    import safetensors.torch
+
+    wild = {"training__learning_rate": 1e30, "training__save_steps": 1}
+    said = toy.train(folder, 1, run="wild", **wild)
+    (line,) = [one for one in said.splitlines() if "] error: the " in one]
+    assert "Traceback" not in said
+    found = re.search(r"is (nan|inf) at step (\d+) \(learning rate (\S+)\), in a batch of", line)
+    step = int(found[2])
+    assert 1 < step < 18 and float(found[3]) > 1e29
+    rows = pq.read_table(folder / toy.TEMPLATED / "train.parquet").column("id").to_pylist()
+    named = re.findall(r"[0-9a-f]{16}", line)
+    assert 1 <= len(set(named) & set(rows)) == len(set(named)) <= 8  # a batch has eight rows
+    assert "lower training.learning_rate" in line
+    (kept,) = (folder / "results/runs/wild/checkpoints").glob(f"*/checkpoint-{step - 1}")
+    assert f"; {kept.name} is kept" in line
+    weights = safetensors.torch.load_file(kept / "adapter_model.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert not (folder / "results/runs/wild/adapter").exists()
 
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])

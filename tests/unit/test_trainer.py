@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sftflow.checkpoints import fault
 from sftflow.stage import StageError
 from sftflow.trainer import (
     Answers,
@@ -63,8 +64,19 @@ def test_the_trainer_keeps_an_order_only_if_told():
     assert list(trainer._get_train_sampler()) == [1, 2, 0]
 
 
-def test_batches_come_in_the_kept_order(tmp_path):
-    """Through the trainer's own data loader, which may wrap or replace a sampler."""
+TRAINING = {
+    "gradient_checkpointing": False,
+    "learning_rate": 0.1,
+    "lr_scheduler_type": "constant",
+    "weight_decay": 0,
+    "max_grad_norm": 1,
+    "seed": 0,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 1,
+}
+
+
+def small_trainer(folder, rows, **training):
     from chat_fixture import shipped
     from datasets import Dataset
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -74,29 +86,82 @@ def test_batches_come_in_the_kept_order(tmp_path):
     tokenizer = shipped("chatml")
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": len(tokenizer)}
-    training = {
-        "gradient_checkpointing": False,
-        "learning_rate": 0.1,
-        "lr_scheduler_type": "constant",
-        "weight_decay": 0,
-        "max_grad_norm": 1,
-        "seed": 0,
-        "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 1,
-    }
-    lengths = [5, 2, 4, 3]
-    rows = [{"input_ids": [n] * n, "labels": [n] * n, "length": n} for n in lengths]
-    trainer = MaskedTrainer(
+    plan = Schedule(2, 4, 4, 1, 0, 1)
+    return MaskedTrainer(
         model=LlamaForCausalLM(LlamaConfig(**sizes)),
-        args=trainer_settings(training, Schedule(2, 2, 2, 2, 0, 1), tmp_path, "float32", False),
+        args=trainer_settings({**TRAINING, **training}, plan, folder, "float32", False),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
+
+
+def test_batches_come_in_the_kept_order(tmp_path):
+    """Through the trainer's own data loader, which may wrap or replace a sampler."""
+    lengths = [5, 2, 4, 3]
+    rows = [{"input_ids": [n] * n, "labels": [n] * n, "length": n} for n in lengths]
+    trainer = small_trainer(tmp_path, rows)
     for order, expected in (("as_is", [5, 2, 4, 3]), ("short_first", [2, 3, 4, 5])):
         trainer.kept_order = order
         for _ in range(2):
             seen = [n for batch in trainer.get_train_dataloader() for n in batch["input_ids"][:, 0]]
             assert [int(n) for n in seen] == expected
+
+
+def poison(trainer, token):
+    """Let the gradient of a batch with ``token`` be NaN."""
+    embedding = trainer.model.get_input_embeddings().weight
+    embedding.register_hook(lambda g: g * math.nan if g[token].abs().sum() else g)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path, accumulation):
+    """Rows 1 and 2 come first, then 3 and 4, of which 4 has the poisoned token."""
+    import torch
+
+    rows = [
+        {"id": f"row-{n}", "input_ids": [n, n + 9, n], "labels": [n] * 3, "length": 3}
+        for n in (1, 2, 3, 4)
+    ]
+    batch = 2 // accumulation
+    trainer = small_trainer(
+        tmp_path,
+        rows,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+    )
+    trainer.kept_order = "as_is"
+    poison(trainer, 13)
+    said = (
+        r"gradient norm is nan at step 2 \(learning rate 0.1\), in a batch of rows row-3, row-4: "
+        "the weights are as they should be, .*; checkpoint-1 is kept"
+    )
+    with pytest.raises(StageError, match=said):
+        trainer.train()
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+    assert fault(tmp_path / "checkpoint-1") is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "trained", "cause"),
+    [
+        (math.nan, True, "thrown the weight model.embed_tokens.weight to nan: lower training.lea"),
+        (3e38, True, "thrown the weight model.embed_tokens.weight to 3e[+]38"),
+        (math.nan, False, "the start model's weight model.embed_tokens.weight is nan: make or"),
+    ],
+)
+def test_a_loss_that_is_no_number_names_its_rows_and_the_weight(tmp_path, weight, trained, cause):
+    """Of a step's rows only those of the batch that failed are named."""
+    rows = [{"input_ids": [n, n, n], "labels": [n] * 3, "length": 3} for n in (1, 2)]
+    accumulated = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    trainer = small_trainer(tmp_path, rows, **accumulated)
+    trainer.kept_order = "as_is"
+    embedding = trainer.model.get_input_embeddings().weight
+    embedding.data[2] = weight
+    embedding.requires_grad_(trained)
+    # an overflow of the squares alone would be normalised to 0
+    trainer.model.model.norm.register_forward_hook(lambda _m, i, out: out + 0 * i[0].sum() ** 2)
+    with pytest.raises(StageError, match=rf"loss is nan at step 1 .*number 2: .*{cause}.*; no ch"):
+        trainer.train()
 
 
 def log(watch, step, **logs):
