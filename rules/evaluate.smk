@@ -1,7 +1,8 @@
-"""answers -> scores; model -> loss on held-out rows and texts; everything -> summary.csv.
+"""answers -> scores; model -> losses; course and losses of a run -> verdicts; all -> summary.csv.
 
-needs:  results/eval/{model}/, results/models/{model}/, results/templated/{key}/
-makes:  results/eval/{model}/{scores,loss}.json, results/summary.csv
+needs:  results/eval/{model}/, results/models/{model}/, results/templated/{key}/, results/runs/{run}/
+makes:  results/eval/{model}/{scores,loss}.json, results/runs/{run}/verdicts.json,
+        results/summary.csv
 """
 
 
@@ -30,7 +31,7 @@ rule score_answers:
 
 
 rule measure_loss:
-    """Measure a model's loss on validation rows and on held-out general texts."""
+    """Measure a model's loss on validation, training and general texts, and what it recites."""
     input:
         model=served_model,
         data=loss_rows,
@@ -52,9 +53,9 @@ rule measure_loss:
         places=["texts"],
         texts=texts_digest,
         model="results/models/{model}",
-        templated=lambda wildcards, input: [
-            os.path.dirname(path) for path in input.data
-        ],
+        templated=lambda wildcards, input: list(
+            dict.fromkeys(os.path.dirname(path) for path in input.data)
+        ),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/measure_loss.py" --spec {params.spec:q} --log {log}'
         " --model {params.model} --templated {params.templated} --loss {output.loss}"

@@ -1,8 +1,13 @@
-"""Measure a model's loss on held-out texts and on the validation rows of its training data.
+"""Measure a model's loss on held-out texts, on validation rows and on some training rows.
 
-reads   the model folder; texts (UTF-8); validation.parquet of each templated folder
+reads   the model folder; texts (UTF-8); validation.parquet and train.parquet of each templated
+        folder
 writes  loss.json: {model, dtype, max_length, losses: {name: {value, stderr, n, unit,
-        bits_per_byte, bytes}}}, names text.{text} and validation.{folder}
+        bits_per_byte, bytes}}, recitation: {folder: {train: {exact, prefix_tokens, asked_tokens},
+        validation: {...}, recited: [ids of training rows]}}}, names of losses text.{text},
+        validation.{folder} and train.{folder}
+spec    model, texts, memorisation: {rows, given_tokens, max_tokens}: how many training rows, and
+        of how many validation rows it is told whether their answers are recited (recitation.py)
 
 The value is the mean loss per scored token in nats; exp(value) is the perplexity. Tokens of one
 row, or of one window of a text, are not independent, and the standard error takes that into
@@ -12,15 +17,16 @@ account. Bits per byte can be compared between models with different tokenizers.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sftflow.estimates import ratio_estimate
 from sftflow.jobs import project_path
-from sftflow.losses import Scored, batch_losses, batches, scored_tokens, windows
+from sftflow.losses import Score, Scored, batch_scores, batches, scored_tokens, windows
 from sftflow.manifests import write_json
 from sftflow.modeltokenizers import load_tokenizer
-from sftflow.records import read_rows
+from sftflow.recitation import recitation, sides
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 
 MAX_LENGTH = 1024  # window over a text (tokens), if the spec and the model allow as much
@@ -61,35 +67,48 @@ def text_sequences(path: Path, tokenizer: Any, length: int) -> tuple[list[Scored
     return windows(ids, length, max(1, length // 2)), len(scored.encode())
 
 
-def validation_sequences(folder: Path, tokenizer: Any) -> tuple[list[Scored], int]:
-    """Return the validation rows of a templated folder, and how many bytes are scored."""
-    rows = [
-        Scored(row["input_ids"], row["labels"])
-        for row in read_rows(folder / "validation.parquet", ["input_ids", "labels"])
-    ]
-    scored = [[x for x in row.labels if x >= 0] for row in rows]
-    return rows, sum(len(tokenizer.decode(ids).encode()) for ids in scored)
+def byte_count(sequences: list[Scored], tokenizer: Any) -> int:
+    """Return how many bytes of text the scored tokens say."""
+    scored = [[x for x in sequence.labels if x >= 0] for sequence in sequences]
+    return sum(len(tokenizer.decode(ids).encode()) for ids in scored)
 
 
-def measured(model: Any, sequences: list[Scored], size: int, pad_id: int, done: Progress):
-    """Return the loss per token of sequences, with its error, and in bits per byte."""
+def scores_of(
+    model: Any, sequences: list[Scored], pad_id: int, done: Progress
+) -> list[Score | None]:
+    """Return the score of each sequence, None for one without a scored token."""
     counts = [scored_tokens(sequence) for sequence in sequences]
     usable = [i for i, count in enumerate(counts) if count]
-    sums = [0.0] * len(sequences)
+    found: list[Score | None] = [None] * len(sequences)
     for batch in batches([len(sequences[i].input_ids) for i in usable], model.config.vocab_size):
-        chosen = [usable[i] for i in batch]
-        losses = batch_losses(model, [sequences[i] for i in chosen], pad_id)
-        for i, loss in zip(chosen, losses, strict=True):
-            sums[i] = loss
-        done.add(sum(counts[i] for i in chosen))
+        places = [usable[i] for i in batch]
+        scores = batch_scores(model, [sequences[i] for i in places], pad_id)
+        for i, score in zip(places, scores, strict=True):
+            found[i] = score
+        done.add(sum(counts[i] for i in places))
+    return found
+
+
+def mean_loss(sequences: list[Scored], scores: list[Score | None], size: int) -> dict[str, Any]:
+    """Return the loss per token of sequences, with its error, and in bits per byte."""
+    sums = [score.loss if score else 0.0 for score in scores]
+    counts = [scored_tokens(sequence) for sequence in sequences]
     total = math.fsum(sums)
     if not math.isfinite(total):
         raise StageError("the loss is not a finite number; the model's weights are damaged")
     return {
         **ratio_estimate(sums, counts),
         "unit": "nats/token",
-        "bits_per_byte": total / math.log(2) / size if usable and size else None,
+        "bits_per_byte": total / math.log(2) / size if any(counts) and size else None,
         "bytes": size,
+    }
+
+
+def held_out(paths: Mapping[str, str], tokenizer: Any, length: int) -> Texts:
+    """Return the windows over the texts of the spec."""
+    return {
+        f"text.{name}": text_sequences(project_path(path), tokenizer, length)
+        for name, path in paths.items()
     }
 
 
@@ -98,27 +117,33 @@ def main(argv: list[str] | None = None) -> None:
     parser = stage_parser(__doc__, "model", "loss")
     parser.add_argument("--templated", type=Path, nargs="*", default=[])
     args = parser.parse_args(argv)
-    spec = args.spec
+    spec, asked = args.spec, args.spec["memorisation"]
     model, tokenizer = load(args.model)
     limits = [spec.get("max_length"), getattr(model.config, "max_position_embeddings", None)]
     length = min([MAX_LENGTH, *(n for n in limits if n)])
-    parts: Texts = {
-        f"text.{name}": text_sequences(project_path(path), tokenizer, length)
-        for name, path in spec["texts"].items()
-    }
-    for folder in args.templated:
-        parts[f"validation.{folder.name}"] = validation_sequences(folder, tokenizer)
-    total = sum(scored_tokens(s) for sequences, _ in parts.values() for s in sequences)
-    done = Progress(total, "tokens")
+    parts = held_out(spec["texts"], tokenizer, length)
+    rows = {folder.name: sides(folder, asked["rows"]) for folder in args.templated}
+    for folder, both in rows.items():
+        for name, side in both.items():
+            parts[f"{name}.{folder}"] = side.sequences, byte_count(side.sequences, tokenizer)
+    done = Progress(sum(scored_tokens(s) for some, _ in parts.values() for s in some), "tokens")
     pad_id = tokenizer.pad_token_id or 0
-    losses = {name: measured(model, *part, pad_id, done) for name, part in parts.items()}
-    dtype = str(model.dtype).removeprefix("torch.")
-    write_json(
-        args.loss,
-        {"model": spec["model"], "dtype": dtype, "max_length": length, "losses": losses},
-    )
-    figures = (f"{k} {v['value']:.3f}" for k, v in losses.items() if v["value"] is not None)
-    console().say(f"{spec['model']}: loss per token (nats): {', '.join(figures)}")
+    scores = {name: scores_of(model, part[0], pad_id, done) for name, part in parts.items()}
+    losses = {name: mean_loss(part[0], scores[name], part[1]) for name, part in parts.items()}
+    result = {
+        "model": spec["model"],
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "max_length": length,
+        "losses": losses,
+        "recitation": {
+            folder: recitation(both, {name: scores[f"{name}.{folder}"] for name in both}, asked)
+            for folder, both in rows.items()
+            if asked["rows"]
+        },
+    }
+    write_json(args.loss, result)
+    said = (f"{k} {v['value']:.3f}" for k, v in losses.items() if v["value"] is not None)
+    console().say(f"{spec['model']}: loss per token (nats): {', '.join(said)}")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,22 @@ SPEC = {
 }
 
 
+JUDGED = {
+    "run": "support",
+    "verdicts": [
+        {
+            "name": "healthy",
+            "sentence": "Training loss went from 2.2 to 0.0867.",
+            "advice": "Nothing to change.",
+            "evidence": {"last_loss": 0.0867, "best_step": 330, "not_known": None},
+        }
+    ],
+    "notes": [f"Both sides are said word for word. {PLANTED}"],
+    "best_step": 330,
+    "turned_at": None,
+}
+
+
 def write_results(results: Path) -> Path:
     """Write the folder and return it."""
     _sources(results)
@@ -182,6 +198,7 @@ def _run(results: Path) -> None:
         table.append(
             f"{step},{step / 110:.3f},{loss:.4f},{2e-3 * (1 - step / 331):.3e},0.8,{held},"
         )
+    _json(folder / "verdicts.json", JUDGED)
     (folder / "history.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
 
 
@@ -219,12 +236,17 @@ def _benchmark(tuned: bool) -> dict:
 
 
 def _losses(tuned: bool) -> dict:
-    values = {"text.general": (2.31, 2.64), "validation.tickets.tiny.0a1b2c3d": (4.25, 0.117)}
+    key = "tickets.tiny.0a1b2c3d"
+    values = {"text.general": (2.31, 2.64), f"validation.{key}": (4.25, 0.117)}
+    values[f"train.{key}"] = (4.26, 0.104)
     losses = {
         name: {"value": pair[tuned], "stderr": 0.02, "n": 5200, "unit": "nats/token"}
         for name, pair in values.items()
     }
-    return {"model": "m", "dtype": "float32", "max_length": 1024, "losses": losses}
+    side = {"exact": _share((0.0, 0.8)[tuned], 100), "prefix_tokens": _share(0.9, 100)}
+    recitation = {key: {"train": side, "validation": side, "recited": []}}
+    setup = {"model": "m", "dtype": "float32", "max_length": 1024}
+    return {**setup, "losses": losses, "recitation": recitation}
 
 
 def _latency(tuned: bool) -> dict:

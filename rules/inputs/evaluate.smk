@@ -13,8 +13,12 @@ def score_spec(wildcards):
 
 
 def loss_spec(wildcards):
-    """Return the texts on which a model's loss is measured."""
-    return spec_text(model=wildcards.model, texts=CONFIG["texts"])
+    """Return the texts on which a model's loss is measured, and what may be recited."""
+    return spec_text(
+        model=wildcards.model,
+        texts=CONFIG["texts"],
+        memorisation=CONFIG["memorisation"],
+    )
 
 
 def texts_digest(wildcards):
@@ -25,9 +29,12 @@ def texts_digest(wildcards):
 
 
 def loss_rows(wildcards):
-    """Return the tokens of the validation rows on which a model's loss is measured."""
+    """Return the tokens of the rows on which a model's loss is measured."""
     keys = plan.model_keys(CONFIG, wildcards.model)
-    return [f"results/templated/{key}/validation.parquet" for key in keys]
+    sides = (
+        ["validation", "train"] if CONFIG["memorisation"]["rows"] else ["validation"]
+    )
+    return [f"results/templated/{key}/{side}.parquet" for key in keys for side in sides]
 
 
 def all_measurements(wildcards):

@@ -40,6 +40,9 @@ NEITHER_IS_BETTER = (
 #: What to put first when the config does not name a headline, most telling first.
 TELLING = ("exact_match", "accuracy", "acc_norm", "acc", "f1", "numeric_answer", "rouge", "bleu")
 
+#: Groups whose metrics end in the digest of a dataset, in which any of these words may stand.
+KEYED_BY_DATA = ("loss", "memorisation")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -80,6 +83,8 @@ class Comparison:
 
 def direction(group: str, metric: str) -> int:
     """Return 1 if a higher value is better, -1 if a lower one is, 0 if neither is."""
+    if group == "memorisation" or (group == "loss" and metric.startswith(("train.", "gap."))):
+        return 0  # what a training does to its own rows says nothing by itself
     if group == "loss":
         return -1
     # `set.metric[filter]` -> `metric`
@@ -144,7 +149,7 @@ def headline(comparisons: Iterable[Comparison], wanted: str | None) -> Compariso
     if wanted:
         return next((c for c in known if f"{c.group}/{c.metric}" == wanted), None)
     for word in TELLING:
-        told = [c for c in known if word in c.metric]
+        told = [c for c in known if word in c.metric and c.group not in KEYED_BY_DATA]
         if told:  # the one that rests on most rows; the first of equals
             return max(told, key=lambda c: c.tuned.n or 0)
     return known[0] if known else None

@@ -62,8 +62,16 @@ def batches(lengths: Sequence[int], vocab_size: int) -> Iterator[list[int]]:
         yield batch
 
 
-def batch_losses(model: Any, sequences: Sequence[Scored], pad_id: int) -> list[float]:
-    """Return the summed loss (nats) of each sequence's scored tokens, from one forward pass."""
+@dataclass(frozen=True)
+class Score:
+    """What a model makes of one sequence's scored tokens."""
+
+    loss: float  # summed, nats
+    likeliest: list[bool]  # per scored token: none is likelier after what stands before it
+
+
+def batch_scores(model: Any, sequences: Sequence[Scored], pad_id: int) -> list[Score]:
+    """Return the score of each sequence, from one forward pass."""
     import torch
 
     longest = max(len(s.input_ids) for s in sequences)
@@ -91,7 +99,12 @@ def batch_losses(model: Any, sequences: Sequence[Scored], pad_id: int) -> list[f
         losses[scored] = torch.nn.functional.cross_entropy(
             logits[scored].double(), wanted[scored], reduction="none"
         )
-        return losses.sum(dim=1).tolist()
+        likeliest = (logits.argmax(dim=-1) == wanted).cpu()  # (batch, longest - first)
+        scored = scored.cpu()
+        return [
+            Score(loss, likeliest[row][scored[row]].tolist())
+            for row, loss in enumerate(losses.sum(dim=1).tolist())
+        ]
 
 
 def _first_scored(sequence: Scored) -> int:

@@ -41,6 +41,7 @@ def measurements(results: Path, model: Mapping[str, Any]) -> list[Measurement]:
     ]
     parts += [("latency", folder / "latency.json", latency_figures)]
     parts += [("loss", folder / "loss.json", loss_figures)]
+    parts += [("memorisation", folder / "loss.json", memorisation_figures)]
     rows = []
     for group, path, figures in parts:
         if not path.exists():
@@ -111,8 +112,31 @@ def cell_name(cell: Mapping[str, Any]) -> str:
 
 
 def loss_figures(losses: Mapping[str, Any]) -> Figures:
-    """Yield ``validation.{key}`` and ``text.{name}``: mean loss per token in nats."""
+    """Yield ``validation.{key}``, ``train.{key}``, ``text.{name}``: mean loss per token in nats.
+
+    ``gap.{key}`` is how far validation rows lie above training rows; other rows, so their errors
+    are independent.
+    """
     yield from losses["losses"].items()
+    for key in losses["recitation"]:
+        held, mine = (losses["losses"][f"{side}.{key}"] for side in ("validation", "train"))
+        known = held["value"] is not None and mine["value"] is not None
+        errors = known and held["stderr"] is not None and mine["stderr"] is not None
+        yield (
+            f"gap.{key}",
+            {
+                "value": held["value"] - mine["value"] if known else None,
+                "stderr": math.hypot(held["stderr"], mine["stderr"]) if errors else None,
+            },
+        )
+
+
+def memorisation_figures(losses: Mapping[str, Any]) -> Figures:
+    """Yield the share of answers recited and the tokens before a difference, per side and key."""
+    for key, told in losses["recitation"].items():
+        for side in ("train", "validation"):
+            for metric in ("exact", "prefix_tokens"):
+                yield f"{side}_{metric}.{key}", told[side][metric]
 
 
 def _row(model: Mapping[str, Any], group: str, metric: str, said: Mapping[str, Any]) -> Measurement:

@@ -31,6 +31,26 @@ def test_less_loss_is_better():
     assert verdict("loss", "text.general", measured(2.0, 0.01), measured(2.5, 0.01)) == "worse"
 
 
+@pytest.mark.parametrize(
+    ("group", "metric"),
+    [("loss", "train.d.t.0a1b"), ("loss", "gap.d.t.0a1b"), ("memorisation", "train_exact.d.t.0a")],
+)
+def test_what_a_training_does_to_its_own_rows_is_neither_better_nor_worse(group, metric):
+    assert verdict(group, metric, measured(4.0, 0.1), measured(1.0, 0.1)) == "neutral"
+
+
+def test_a_digest_in_a_name_makes_no_headline():
+    rows = [
+        measured(1.0, 0.1, group=group, metric=metric)
+        for group, metric in (
+            ("scores", "t.distinct_2"),
+            ("loss", "validation.d.t.0accf1ab"),
+            ("memorisation", "train_exact.d.t.0accf1ab"),
+        )
+    ]
+    assert headline(compare(rows, rows), None).metric == "t.distinct_2"
+
+
 def test_an_error_of_zero_on_few_rows_is_no_error():
     # 3 of 3 right has a standard error of 0, which says nothing about the fourth
     assert verdict("scores", "t.acc", measured(0, 0, 3), measured(1, 0, 3)) == "unsure"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftflow.losses import IGNORED, Scored, batch_losses, batches, scored_tokens, windows
+from sftflow.losses import IGNORED, Scored, batch_scores, batches, scored_tokens, windows
 
 
 @given(st.integers(0, 60), st.integers(2, 12), st.data())
@@ -74,9 +74,29 @@ def test_batched_losses_are_those_of_each_row_alone(model):
     ]
     assert [scored_tokens(row) for row in rows] == [3, 2, 2]
     expected = [by_hand(model, row) for row in rows]
-    assert batch_losses(model, rows, pad_id=0) == pytest.approx(expected, rel=1e-5)
+    scores = batch_scores(model, rows, pad_id=0)
+    assert [score.loss for score in scores] == pytest.approx(expected, rel=1e-5)
+    assert [len(score.likeliest) for score in scores] == [3, 2, 2]
 
 
 def test_padding_tokens_do_not_count(model):
     rows = [Scored([1, 2, 3], [IGNORED, 2, 3]), Scored([4] * 20, [IGNORED] + [4] * 19)]
-    assert batch_losses(model, rows, 0) == pytest.approx(batch_losses(model, rows, 49), rel=1e-6)
+    scores, others = batch_scores(model, rows, 0), batch_scores(model, rows, 49)
+    assert [s.loss for s in scores] == pytest.approx([s.loss for s in others], rel=1e-6)
+    assert [s.likeliest for s in scores] == [s.likeliest for s in others]
+
+
+def test_the_likeliest_tokens_are_what_greedy_decoding_says(model):
+    """A sequence that greedy decoding made is likeliest throughout; one other token breaks it."""
+    import torch
+
+    prompt = [3, 1, 4, 1, 5]
+    with torch.inference_mode():
+        said = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=8)[0].tolist()
+    labels = [IGNORED] * 5 + said[5:]
+    other = [*said[:7], (said[7] + 1) % 50, *said[8:]]
+    whole, broken = batch_scores(
+        model, [Scored(said, labels), Scored(other, [IGNORED] * 5 + other[5:])], 0
+    )
+    assert whole.likeliest == [True] * 8
+    assert broken.likeliest[:3] == [True, True, False]

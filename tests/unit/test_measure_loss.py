@@ -1,8 +1,10 @@
+import json
 import math
 
 import pytest
 
-from measure_loss import measured, text_sequences
+import measure_loss
+from measure_loss import mean_loss, scores_of, text_sequences
 from sftflow.losses import IGNORED, Scored
 from sftflow.stage import Progress, StageError
 
@@ -33,6 +35,10 @@ class Model:
             logits = torch.zeros(*input_ids.shape, 50)[:, -logits_to_keep:]
 
         return Output
+
+
+def measured(model, sequences, size, pad_id, done):
+    return mean_loss(sequences, scores_of(model, sequences, pad_id, done), size)
 
 
 def test_the_first_token_counts_only_after_a_bos_token(tmp_path):
@@ -72,3 +78,63 @@ def test_a_text_that_can_not_be_read_or_scored(tmp_path):
     path.write_text("x")
     with pytest.raises(StageError, match="has 1 tokens"):
         text_sequences(path, Bytes(), 8)
+
+
+class Counting(Model):
+    """Is sure that each token is the one before plus one."""
+
+    def __call__(self, input_ids, logits_to_keep, **_):
+        import torch
+
+        class Output:
+            logits = 100.0 * torch.nn.functional.one_hot((input_ids + 1) % 50, 50).float()
+
+        Output.logits = Output.logits[:, -logits_to_keep:]
+        return Output
+
+
+class Spelling(Bytes):
+    pad_token_id = 0
+
+    def decode(self, ids):
+        return "x" * len(ids)
+
+
+def test_loss_and_recitation_of_training_and_validation_rows(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "d.t.0a1b2c3d"
+    folder.mkdir()
+
+    def row(name, *answer):
+        return {"id": name, "input_ids": [1, *answer], "labels": [IGNORED, *answer]}
+
+    sides = {
+        "train": [row("counts", 2, 3, 4), row("again", 2, 3, 4), row("slips", 2, 3, 9)],
+        "validation": [row("held out", 2, 9, 10)],
+    }
+    for name, rows in sides.items():
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    monkeypatch.setattr(measure_loss, "load", lambda _: (Counting(), Spelling()))
+    Counting.dtype, Counting.config.max_position_embeddings = "torch.float32", 64
+
+    def measure(rows):
+        asked = {"rows": rows, "given_tokens": 0, "max_tokens": 8}
+        spec = {"model": "t", "texts": {}, "memorisation": asked}
+        common = ["--spec", json.dumps(spec), "--model", "t", "--templated", str(folder)]
+        measure_loss.main([*common, "--loss", str(tmp_path / "loss.json")])
+        return json.loads((tmp_path / "loss.json").read_text())
+
+    said = measure(100)
+    told = said["recitation"][folder.name]
+    assert told["recited"] == ["again", "counts"]
+    assert told["train"]["exact"]["value"] == pytest.approx(2 / 3)
+    assert told["train"]["prefix_tokens"]["value"] == pytest.approx(8 / 3)  # (3 + 3 + 2) / 3
+    assert told["validation"]["exact"] == {"value": 0.0, "stderr": None, "n": 1}
+    # one of nine tokens is wrong, at a loss of 100: 100 / 9
+    assert said["losses"][f"train.{folder.name}"]["value"] == pytest.approx(100 / 9)
+    assert said["losses"][f"validation.{folder.name}"]["value"] == pytest.approx(100 / 3)
+    off = measure(0)
+    assert off["recitation"] == {}
+    assert list(off["losses"]) == [f"validation.{folder.name}"]

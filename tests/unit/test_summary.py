@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 
 import pytest
 
@@ -39,6 +40,12 @@ def test_every_measurement_is_one_row(results):
     )
     assert table["tiny", "scores", "tickets.json_valid"]["value"] == "0.035"
     assert table["tiny", "loss", "text.general"]["value"] == "2.31"
+    key = "tickets.tiny.0a1b2c3d"
+    gap = table["support", "loss", f"gap.{key}"]
+    assert float(gap["value"]) == pytest.approx(0.117 - 0.104)
+    assert float(gap["stderr"]) == pytest.approx(0.02 * math.sqrt(2))
+    assert table["support", "memorisation", f"train_exact.{key}"]["value"] == "0.8"
+    assert table["tiny", "memorisation", f"validation_prefix_tokens.{key}"]["n"] == "100"
     assert table["tiny", "latency", "fit.b_ms"]["value"] == "13.1"
     assert table["tiny", "latency", "fit.k_ms_per_token[c4]"]["stderr"] == "0.02"
     assert table["tiny", "latency", "ttft_ms.p95[p128,o64,c1]"]["stderr"] == ""
