@@ -61,6 +61,32 @@ rule measure_loss:
         " --model {params.model} --templated {params.templated} --loss {output.loss}"
 
 
+rule judge_run:
+    """Say whether a training was healthy, overfit, underfit ..., and what to change."""
+    input:
+        run="results/runs/{run}/manifest.json",
+        history="results/runs/{run}/history.csv",
+        samples="results/runs/{run}/samples",
+        tuned="results/eval/{run}/loss.json",
+        start=start_losses,
+    output:
+        verdicts="results/runs/{run}/verdicts.json",
+    log:
+        "results/logs/judge_run/{run}.log",
+    benchmark:
+        "results/benchmarks/judge_run/{run}.tsv"
+    conda:
+        "../envs/conda.yaml"
+    params:
+        code=code("judge_run"),
+        packages=packages(),
+        spec=judge_spec,
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/judge_run.py" --spec {params.spec:q} --log {log}'
+        " --run {input.run} --history {input.history} --samples {input.samples}"
+        " --tuned {input.tuned} --start {input.start} --verdicts {output.verdicts}"
+
+
 rule summarize_results:
     """Put every figure into one table: a row per model and metric."""
     input:

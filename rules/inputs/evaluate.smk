@@ -37,6 +37,22 @@ def loss_rows(wildcards):
     return [f"results/templated/{key}/{side}.parquet" for key in keys for side in sides]
 
 
+def start_losses(wildcards):
+    """Return the losses of the model that a run starts from."""
+    return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/loss.json"
+
+
+def judge_spec(wildcards):
+    """Return the rows by which a run is judged."""
+    key = plan.templated_key(CONFIG, wildcards.run)
+    return spec_text(run=wildcards.run, templated=key)
+
+
+def all_verdicts(wildcards):
+    """Return the verdicts on every training."""
+    return [f"results/runs/{run}/verdicts.json" for run in RUNS]
+
+
 def all_measurements(wildcards):
     """Return every file of results/eval that the config asks for."""
     wanted = []

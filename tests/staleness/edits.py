@@ -40,6 +40,7 @@ PAGES = {"report_dataset d", "build_report"}
 # A model that changed a little may answer as before: then its scores stand.
 ANSWERS = {f"score_answers {BASE}", f"score_answers {RUN}"}
 TRAINED = {f"train_adapter {RUN}", f"merge_adapter {RUN}"}
+JUDGED = f"judge_run {RUN}"
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,8 @@ DATA = {*SPLIT, "report_dataset d"}
 GROUPED = {"ingest_source a", "clean_dataset d", "split_dataset d"}
 TOKENS = {"template_data *"}
 TO_TOKENS = ("data", "tokens")
-RETRAINED = {*TRAINED, *measured(RUN), *TOLD}
+# Both models' losses are measured on training rows too.
+RETRAINED = {*TRAINED, *measured(RUN), f"measure_loss {BASE}", JUDGED, *TOLD}
 EVERYTHING = {
     "ingest_source a",
     "ingest_source b",
@@ -358,6 +360,7 @@ EVERYTHING = {
     *TRAINED,
     *measured(BASE),
     *measured(RUN),
+    JUDGED,
     *TOLD,
 }
 
@@ -447,6 +450,11 @@ STOPPED = [
         _append("scripts/sftflow/splitting.py", "\nUNUSED = 1\n"),
         {"split_dataset d"},
     ),
+    Edit(
+        "a threshold of the verdicts on a training",
+        _replace("scripts/sftflow/diagnosis.py", "LEAST_FALL = 0.05", "LEAST_FALL = 0.0501"),
+        {JUDGED},
+    ),
     Edit("a payload deleted", _delete("results/datasets/d/train.parquet"), {"split_dataset d"}),
     Edit("a manifest deleted", _delete("results/datasets/d/manifest.json"), {"split_dataset d"}),
     Edit("sums deleted", _delete(f"results/models/{RUN}/SHA256SUMS"), {f"merge_adapter {RUN}"}),
@@ -525,9 +533,12 @@ STOPPED = [
 
 CHANGED = [
     Edit(
-        "a held-out text",
-        _append("raw/general.txt", "The dog sat too."),
-        {f"measure_loss {BASE}", f"measure_loss {RUN}", *TOLD},
+        "a held-out text, and how many rows may be recited",
+        lambda p: (
+            p.append("raw/general.txt", "The dog sat too."),
+            _set("memorisation", to={"rows": 5})(p),
+        ),
+        {f"measure_loss {BASE}", f"measure_loss {RUN}", JUDGED, *TOLD},
     ),
     Edit(
         "the metrics of a dataset",
@@ -556,13 +567,17 @@ CHANGED = [
     Edit(
         "a new run in the sweep",
         _set("runs", "s", "sweep", to={"lora.r": [2, 4]}),
-        {"train_adapter s.r-4", "merge_adapter s.r-4", *measured("s.r-4"), *TOLD},
+        {
+            *("train_adapter s.r-4", "merge_adapter s.r-4", "judge_run s.r-4"),
+            *measured("s.r-4"),
+            *TOLD,
+        },
     ),
     Edit("a run removed", _set("runs", "s", "sweep", to={"lora.r": [2]}), TOLD),
     Edit(
         "the learning rate",
         _set("runs", "s", "training", "learning_rate", to=0.01),
-        {*TRAINED, *(measured(RUN) - ANSWERS), *TOLD},
+        {*TRAINED, *(measured(RUN) - ANSWERS), JUDGED, *TOLD},
         may=ANSWERS,
     ),
     Edit(

@@ -54,6 +54,7 @@ def test_the_default_graph(tmp_path):
         generate_answers=2,
         score_answers=2,
         measure_loss=2,
+        judge_run=1,
         summarize_results=1,
         build_report=1,
         all=1,

@@ -1,0 +1,107 @@
+import json
+import math
+
+import pytest
+
+import judge_run
+from sftflow.manifests import write_json
+from sftflow.stage import StageError
+
+KEY = "d.t.0a1b2c3d"
+
+
+def losses(train, validation, recited=(0.1, 0.1)):
+    def said(value):
+        return {"value": value, "stderr": 0.01, "n": 100}
+
+    sides = {
+        side: {"exact": said(share)}
+        for side, share in zip(("train", "validation"), recited, strict=True)
+    }
+    return {
+        "losses": {f"train.{KEY}": said(train), f"validation.{KEY}": said(validation)},
+        "recitation": {KEY: sides},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return what a healthy run of 40 steps and its measurements left."""
+    rows = ["step,epoch,loss,learning_rate,grad_norm,eval_loss,tokens"]
+    for step in range(1, 41):
+        held = f"{1.1 - step / 400:.3f}" if step % 10 == 0 else ""
+        rows.append(f"{step},0,{0.9 + 2 * math.exp(-step / 5):.4f},0.001,1.0,{held},9")
+    (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
+    write_json(
+        tmp_path / "manifest.json",
+        {
+            "schema": 1,
+            "settings": {"method": "full", "training": {"load_best_model_at_end": True}},
+            "counts": {"kept_step": 40},
+        },
+    )
+    (tmp_path / "samples").mkdir()
+    answers(tmp_path, 40, ended=True)
+    write_json(tmp_path / "start.json", losses(3.0, 3.0))
+    write_json(tmp_path / "tuned.json", losses(0.95, 1.0))
+    return tmp_path
+
+
+def answers(folder, step, ended):
+    answer = {"prompt": "p", "reference": "yes", "answer": "yes " * 9, "ended": ended}
+    path = folder / f"samples/step-{step:06d}.jsonl"
+    path.write_text(4 * (json.dumps(answer) + "\n"))
+
+
+def judged(folder):
+    files = {"run": "manifest.json", "history": "history.csv", "samples": "samples"}
+    files |= {"tuned": "tuned.json", "start": "start.json", "verdicts": "verdicts.json"}
+    line = ["--spec", json.dumps({"run": "r", "templated": KEY})]
+    for name, file in files.items():
+        line += [f"--{name}", str(folder / file)]
+    judge_run.main(line)
+    return json.loads((folder / "verdicts.json").read_text())
+
+
+def names(folder):
+    return [one["name"] for one in judged(folder)["verdicts"]]
+
+
+def test_a_healthy_run(folder):
+    said = judged(folder)
+    assert [one["name"] for one in said["verdicts"]] == ["healthy"]
+    assert (said["best_step"], said["turned_at"], said["notes"]) == (40, None, [])
+    before = (folder / "verdicts.json").read_bytes()
+    judged(folder)
+    assert (folder / "verdicts.json").read_bytes() == before
+
+
+def test_losses_and_recitation_are_read(folder):
+    write_json(folder / "tuned.json", losses(0.3, 1.4, (0.9, 0.1)))
+    assert names(folder) == ["memorised", "overfit"]
+    write_json(folder / "tuned.json", losses(2.999, 2.999))
+    assert names(folder) == ["did_nothing"]
+
+
+def test_only_the_last_answers_count(folder):
+    answers(folder, 10, ended=False)
+    assert names(folder) == ["healthy"]
+    answers(folder, 40, ended=False)
+    assert names(folder) == ["underfit"]
+
+
+def test_a_run_without_measured_training_rows_is_judged_by_its_course(folder):
+    for name, validation in (("tuned.json", 1.4), ("start.json", 3.0)):
+        said = losses(0.3, validation)
+        del said["losses"][f"train.{KEY}"]
+        write_json(folder / name, {**said, "recitation": {}})
+    assert names(folder) == ["healthy"]
+
+
+def test_another_shape_is_named(folder):
+    write_json(folder / "tuned.json", {"losses": {}})
+    write_json(folder / "start.json", losses(3.0, 3.0))
+    assert names(folder) == ["healthy"]  # nothing was measured of that key
+    write_json(folder / "tuned.json", {"loss": {}})
+    with pytest.raises(StageError, match=r"run r: .* does not have the shape .*KeyError"):
+        judged(folder)
