@@ -17,6 +17,7 @@ rule build_report:
         manifests=all_manifests,
         portraits=all_portraits,
         answers=all_answers,
+        verdicts=all_verdicts,
     output:
         html="results/report.html",
     log:

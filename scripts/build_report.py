@@ -1,8 +1,8 @@
 """Make the one page that says what was run and whether it helped.
 
 reads   under results: summary.csv, eval/{model}/latency.json and generations.jsonl,
-        runs/{run}/history.csv, datasets/{dataset}/portrait.json, and the manifests of
-        sources, datasets, templated data, runs and models
+        runs/{run}/history.csv and verdicts.json, datasets/{dataset}/portrait.json, and the
+        manifests of sources, datasets, templated data, runs and models
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,

@@ -17,6 +17,7 @@ from sftflow.stage import StageError
 
 Manifests = Mapping[str, Mapping[str, Any]]  # folder under results -> manifest
 
+RUN_FILES = ("history.csv", "verdicts.json")
 #: history.csv's columns and what the page calls them.
 CURVES = {"loss": "training", "eval_loss": "validation"}
 
@@ -50,7 +51,7 @@ def absent(results: Path, spec: Mapping[str, Any]) -> list[str]:
     """Return the files that the config asks for and that are not there."""
     wanted = [f"{name}/manifest.json" for name in folders(spec)]
     wanted += [f"datasets/{dataset}/portrait.json" for dataset in spec["datasets"]]
-    wanted += [f"runs/{run}/history.csv" for run in spec["runs"]]
+    wanted += [f"runs/{run}/{name}" for run in spec["runs"] for name in RUN_FILES]
     for model in spec["models"]:
         place = f"eval/{model['name']}"
         wanted += [f"{place}/{name}" for name in ("latency.json", "generations.jsonl")]

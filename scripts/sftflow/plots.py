@@ -71,11 +71,15 @@ def model_colors(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return colors
 
 
-def loss_curves(history: Sequence[Row], run_colors: Mapping[str, str] | None = None) -> dict:
+def loss_curves(
+    history: Sequence[Row],
+    run_colors: Mapping[str, str] | None = None,
+    mark: Mapping[str, Any] | None = None,
+) -> dict:
     """Return training and validation loss over steps, rows of {run, step, curve, loss}.
 
-    One run: a line per curve. Several (``run_colors``): a line per run and curve, dashed
-    for training.
+    One run: a line per curve, and at a step a line with a word (``mark``: {step, text, turned}).
+    Several (``run_colors``): a line per run and curve, dashed for training.
     """
     import altair as alt
 
@@ -95,7 +99,27 @@ def loss_curves(history: Sequence[Row], run_colors: Mapping[str, str] | None = N
     dash = alt.StrokeDash("curve:N", scale=_dashes(), legend=None) if run_colors else alt.Undefined
     line = base.mark_line(clip=True).encode(**encoding, strokeDash=dash)
     dots = base.transform_filter("datum.curve == 'validation'").mark_point().encode(**encoding)
-    return _spec(alt.layer(line, dots), height=230)
+    marks = _marked_step(mark, max(row["step"] for row in history)) if mark else []
+    return _spec(alt.layer(*marks, line, dots), height=230)
+
+
+def _marked_step(mark: Mapping[str, Any], last: int) -> list[alt.Chart]:
+    """Return a line across a plot over steps and, on the side with more room, what it means."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=[{"step": mark["step"], "text": mark["text"]}]))
+    at = alt.X("step:Q", title="optimizer step")
+    color = TUNED_COLORS[1] if mark["turned"] else BASE_COLORS[0]
+    late = mark["step"] > last / 2
+    line = base.mark_rule(color=color, strokeWidth=1.5, strokeDash=[5, 3]).encode(x=at)
+    word = base.mark_text(
+        align="right" if late else "left",
+        baseline="top",
+        dx=-6 if late else 6,
+        fontSize=12,
+        lineBreak="\n",
+    ).encode(x=at, y=alt.value(2), text="text:N")
+    return [line, word]
 
 
 def metric_dots(rows: Sequence[Row], colors: Mapping[str, str]) -> dict:

@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from sftflow import figures, lineage, plots, samples, speed, verdicts
+from sftflow import figures, judgements, lineage, plots, samples, speed, verdicts
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
 from sftflow.stage import StageError
@@ -50,13 +50,14 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     ranked = verdicts.ranking(compared, spec["headline"])
     known = lineage.manifests(results, lineage.folders(spec))
     history = lineage.histories(results, spec["runs"])
+    judged = judgements.judgements(results, spec["runs"])
     speed_said, speed_plots = speed.speed_section(latencies, models, lengths)
     compared_said, compared_plots = comparison_section(compared, ranked, models)
     data, data_plots = data_section(results, spec, known)
-    curves, curve_plots = curve_section(history, plots.model_colors(models))
+    curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     context = {
         "title": spec["title"],
-        **first_screen(spec, compared, ranked, summary, latencies),
+        **first_screen(spec, compared, ranked, summary, latencies, judged),
         "compared": compared_said,
         "folded": len(compared) > MOST_VERDICTS,
         "cut_answers": lineage.cut_answers(evaluated, models),
@@ -64,8 +65,10 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "answers": answer_section(answered, ranked, spec),
         "runs": [
             lineage.run_row(name, run, known, history.get(name))
+            | {"judged": judgements.shown(judged.get(name))}
             for name, run in spec["runs"].items()
         ],
+        "many_runs": len(spec["runs"]) > MOST_CURVES,
         "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
         "curves": curves,
         "data": data,
@@ -84,6 +87,7 @@ def first_screen(
     ranked: Sequence[str],
     summary: Sequence[Measurement],
     latencies: Mapping[str, speed.Latency],
+    judged: judgements.Judgements,
 ) -> dict[str, Any]:
     """Return each verdict, or the best model's only where there are many; and all in a table."""
     models, wanted = spec["models"], spec["headline"]
@@ -92,8 +96,11 @@ def first_screen(
     place = {model: i for i, model in enumerate(ranked)}
     lines.sort(key=lambda line: place.get(line["model"], -1))
     told = ranked if len(ranked) <= MOST_VERDICTS else ranked[:1]
+    said = [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies) for m in told]
+    for one in said:
+        one["findings"] += judgements.findings(judged.get(one["model"]))
     return {
-        "verdicts": [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies) for m in told],
+        "verdicts": said,
         "overview": lines if len(models) > 2 else [],
         "headline_name": name,
     }
@@ -162,7 +169,9 @@ def _dots(c: Comparison, measure: str) -> list[dict[str, Any]]:
 
 
 def curve_section(
-    history: Mapping[str, Sequence[Mapping[str, Any]]], colors: Mapping[str, str]
+    history: Mapping[str, Sequence[Mapping[str, Any]]],
+    colors: Mapping[str, str],
+    judged: judgements.Judgements,
 ) -> tuple[list[dict[str, Any]], dict[str, dict]]:
     """Return the plots of loss over steps: one per run, or one for all where there are many."""
     if len(history) <= MOST_CURVES:
@@ -170,7 +179,10 @@ def curve_section(
             {"plot": f"plot-loss-{number}", "caption": run, "runs": []}
             for number, run in enumerate(history, start=1)
         ]
-        drawn = [plots.loss_curves(rows) for rows in history.values()]
+        drawn = [
+            plots.loss_curves(rows, mark=judgements.mark(judged.get(run)))
+            for run, rows in history.items()
+        ]
     else:
         caption = f"Validation loss of {len(history)} runs"
         said = [{"plot": "plot-loss-all", "caption": caption, "runs": list(history)}]

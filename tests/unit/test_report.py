@@ -9,7 +9,7 @@ from lxml import html
 import build_report
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
-from sftflow import lineage, plots, report, samples, speed, verdicts
+from sftflow import judgements, lineage, plots, report, samples, speed, verdicts
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -59,6 +59,7 @@ EMPTY = {
     | {"warnings": [], "own_lengths": []},
     "answers": {"removed": False, "samples": []},
     "runs": [],
+    "many_runs": False,
     "curves": [],
     "data": [],
     "versions": [],
@@ -117,6 +118,54 @@ def test_losses_of_rows_carry_their_reasons(page):
     assert "187 of 200 answers of tiny were cut off at the token limit" in text
 
 
+def test_a_healthy_training_has_its_badge_and_no_advice(page):
+    tree = html.fromstring(page)
+    assert tree.xpath("//td/span[contains(@class, 'is-better')]/text()") == ["healthy"]
+    (said, note) = (" ".join(item.itertext()) for item in tree.xpath("//ul[@class='judged']/li"))
+    assert "Training loss went from 2.2 to 0.0867." in said
+    assert "last loss 0.087 · best step 330" in " ".join(said.split())
+    assert "Nothing to change" not in said and "not known" not in said
+    assert PLANTED in note
+    assert "Training:" not in visible(page)
+
+
+OVERFIT = {
+    "run": "support",
+    "verdicts": [
+        {
+            "name": "did_nothing",
+            "sentence": f"The losses are the same {PLANTED}.",
+            "advice": "Raise training.learning_rate.",
+            "evidence": {"largest_change": 0.0012},
+        }
+    ],
+    "notes": [],
+    "best_step": 110,
+    "turned_at": 110,
+}
+
+
+def test_a_faulty_training_is_told_on_the_first_screen_and_marked_in_its_curve(results, page):
+    path = results / "runs/support/verdicts.json"
+    before = path.read_text()
+    path.write_text(json.dumps(OVERFIT))
+    faulty = built(results)
+    path.write_text(before)
+    text = visible(faulty)
+    assert f"Training: did nothing. The losses are the same {PLANTED}." in text
+    assert "Raise training.learning_rate." in text
+    assert r"validation loss rises\nfrom step 110" in faulty
+    assert r"lowest validation loss\nat step 330" in page
+
+
+def test_verdicts_of_another_shape_are_refused(tmp_path):
+    folder = tmp_path / "runs/r"
+    folder.mkdir(parents=True)
+    (folder / "verdicts.json").write_text("{}")
+    with pytest.raises(StageError, match="does not have the shape of judge_run"):
+        judgements.judgements(tmp_path, ["r", "not there"])
+
+
 def test_the_page_is_the_same_for_the_same_results_and_small(results, page):
     assert built(results) == page
     assert len(page.encode()) < 5_000_000
@@ -141,12 +190,12 @@ def test_many_runs_are_ranked_and_told_in_a_table(results):
     models += [{**SPEC["models"][1], "name": f"run-{i}", "base": "tiny"} for i in range(8)]
     rows = [{"step": 1, "loss": 1.0, "curve": "validation", "run": f"run-{i}"} for i in range(8)]
     _, drawn = report.curve_section(
-        {f"run-{i}": rows for i in range(8)}, plots.model_colors(models)
+        {f"run-{i}": rows for i in range(8)}, plots.model_colors(models), {}
     )
     assert list(drawn) == ["plot-loss-all"]
     spec = {**report.DEFAULTS, "models": models}
     compared = verdicts.comparisons([], models)
-    said = report.first_screen(spec, compared, list(compared), [], {})
+    said = report.first_screen(spec, compared, list(compared), [], {}, {})
     assert [v["model"] for v in said["verdicts"]] == ["run-0"]
     assert len(said["overview"]) == 9
 
