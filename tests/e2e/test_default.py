@@ -74,6 +74,13 @@ def test_what_was_forgotten_is_in_the_summary(summary):
         assert 0 < value(summary, model, "loss", "text.general") < 10
 
 
+def test_the_training_is_healthy_and_a_low_loss_is_no_fault(finished):
+    said = json.loads((finished / f"results/runs/{TUNED}/verdicts.json").read_text())
+    assert [one["name"] for one in said["verdicts"]] == ["healthy"]
+    assert said["verdicts"][0]["evidence"]["last_loss"] < 0.5
+    assert "the prompts decide the answers" in said["notes"][0]
+
+
 def test_base_and_tuned_are_measured_by_the_same_rules(summary):
     def metrics(model):
         rows = summary.query("model == @model and group != 'loss'")
