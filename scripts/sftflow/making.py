@@ -21,6 +21,7 @@ from sftflow.generating import Generator, NoReply, in_order
 from sftflow.promptfile import read_prompts
 from sftflow.records import content_id, read_rows
 from sftflow.replycache import Reply
+from sftflow.rowgroups import place_group
 from sftflow.stage import StageError
 
 Messages = list[dict[str, str]]
@@ -89,7 +90,8 @@ def seeds_of_source(records: Path) -> Iterator[Seed]:
         tools = row["tools"] or any(m["tool_calls"] or m["role"] == "tool" for m in row["messages"])
         fault = "the row uses tools" if tools else None
         fault = fault or _no_prompt(said)
-        yield Seed(row["id"], row["file"], row["row"], said, fault, row["group"], row["tags"])
+        group = row["group"] or place_group(row)  # or a row of test is trained on in other words
+        yield Seed(row["id"], row["file"], row["row"], said, fault, group, row["tags"])
 
 
 def seeds_of_prompts(path: Path) -> Iterator[Seed]:

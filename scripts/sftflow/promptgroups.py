@@ -13,7 +13,7 @@ from sftflow.nearindex import NearIndex
 from sftflow.places import Places
 from sftflow.prompts import first_prompt, key_of
 from sftflow.records import read_rows
-from sftflow.rowgroups import Groups, united
+from sftflow.rowgroups import PLACE, Groups, united
 
 NGRAM = 3
 COLUMNS = ["source", "file", "row", "messages"]
@@ -48,6 +48,7 @@ class PromptGroups:
         self.keys = np.array(keys, dtype=np.uint64)
         prompt_of_row = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
         if self.named:
+            named.add_parents(read_rows(records, PLACE))
             clusters = united(clusters, prompt_of_row, named.of_row())
         prompts = np.fromiter(numbers, np.uint64, len(numbers))
         self.of_row = prompts[clusters][prompt_of_row]

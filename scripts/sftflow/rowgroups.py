@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,17 @@ import numpy as np
 
 from sftflow.prompts import key_of
 from sftflow.records import read_rows
+
+PLACE = ["source", "file", "row", "group"]
+
+
+def place_group(row: Mapping[str, Any]) -> str:
+    """Return the group of what was made from a row that has none: the row's place.
+
+    The row itself is of that group, too, wherever rows are grouped. Cleaning changes what a row
+    says and so its id, but never its place.
+    """
+    return f"{row['source']} {row['file']}:{row['row']}"
 
 
 class Groups:
@@ -33,6 +44,12 @@ class Groups:
         known = self._numbers
         number = -1 if group is None else known.setdefault(key_of(group), len(known))
         self._of_row.append(number)
+
+    def add_parents(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put rows without a group, of all that were added, into the group of what they made."""
+        for number, row in enumerate(rows):
+            if self._of_row[number] < 0:
+                self._of_row[number] = self._numbers.get(key_of(place_group(row)), -1)
 
     def of_row(self) -> np.ndarray:
         """Return the numbers, (rows,) int64."""
@@ -58,6 +75,10 @@ def united(clusters: np.ndarray, prompt_of_row: np.ndarray, group_of_row: np.nda
     return first[place]
 
 
+def _mark(group: str) -> bytes:
+    return hashlib.sha256(group.encode()).digest()[:8]
+
+
 def groups_across(paths: Mapping[str, Path]) -> dict[str, Any]:
     """Return {n, groups}: how many groups stand on more than one side, of how many in all.
 
@@ -67,6 +88,10 @@ def groups_across(paths: Mapping[str, Path]) -> dict[str, Any]:
     for number, path in enumerate(paths.values()):
         for row in read_rows(path, ["group"]):
             if row["group"] is not None:
-                mark = hashlib.sha256(row["group"].encode()).digest()[:8]
+                mark = _mark(row["group"])
                 sides[mark] = sides.get(mark, 0) | 1 << number
+    for number, path in enumerate(paths.values()) if sides else ():
+        for row in read_rows(path, PLACE):
+            if row["group"] is None and (mark := _mark(place_group(row))) in sides:
+                sides[mark] |= 1 << number
     return {"n": sum(on.bit_count() > 1 for on in sides.values()), "groups": len(sides)}

@@ -14,6 +14,7 @@ from test_ingest_source import ingest
 import make_source
 from sftflow.records import RECORD, read_rows, write_table
 from sftflow.replycache import PLACE
+from sftflow.rowgroups import place_group
 from sftflow.stage import StageError
 
 
@@ -63,7 +64,7 @@ def test_a_made_row_is_of_its_parents_group(server, tmp_path):
     rows = [{**row, "group": f"g{row['row']}", "tags": ["a"]} for row in read_rows(path)]
     write_table(path, [*rows[:2], {**rows[2], "group": None, "tags": None}], RECORD)
     found, _, _ = made(tmp_path, server, path, "rewrite")
-    labels = [("g1", ["a"]), ("g2", ["a"]), (None, None)]
+    labels = [("g1", ["a"]), ("g2", ["a"]), (place_group(rows[2]), None)]
     assert [(row["group"], row["tags"]) for row in found] == labels
     text = (tmp_path / "made/made.jsonl").read_text()
     (tmp_path / "again").mkdir()

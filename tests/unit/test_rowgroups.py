@@ -8,7 +8,7 @@ from test_split_dataset import SIDES, families, prompt, record, split
 
 import split_dataset
 from sftflow.records import RECORD, read_rows, write_table
-from sftflow.rowgroups import Groups, groups_across, united
+from sftflow.rowgroups import Groups, groups_across, place_group, united
 from sftflow.splitting import split_sides
 from sftflow.stage import StageError
 
@@ -159,3 +159,20 @@ def test_tags_that_no_row_has_are_said(tmp_path, monkeypatch):
     sides, _ = split(tmp_path, rows, stratify="tag")
     assert "d: warning: no row has a tag" in lines[0]
     assert sides == split(tmp_path, rows)[0]
+
+
+def test_what_was_made_of_a_row_stays_with_it(tmp_path):
+    """Every second row was made from the one before it, in quite other words."""
+    rows = families(120, 1)
+    pairs = list(zip(rows[::2], rows[1::2], strict=True))
+    made = [r for one, other in pairs for r in (one, {**other, "group": place_group(one)})]
+    _, manifest = split(tmp_path, made)
+    side_of = {row["id"]: side for side, found in by_side(tmp_path).items() for row in found}
+    assert all(side_of[one["id"]] == side_of[other["id"]] for one, other in pairs)
+    assert manifest["checks"]["groups_across"] == {"n": 0, "groups": 60}
+    paths = {side: tmp_path / f"{side}.parquet" for side in SIDES}
+    parent = next(one for one, _ in pairs if side_of[one["id"]] == "test")
+    rest = [row for row in read_rows(paths["test"]) if row["id"] != parent["id"]]
+    write_table(paths["test"], rest, RECORD)
+    write_table(paths["train"], [*read_rows(paths["train"]), parent], RECORD)
+    assert groups_across(paths)["n"] == 1
