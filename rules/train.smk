@@ -51,6 +51,7 @@ rule merge_adapter:
         data=templated_tokens,
     output:
         config="results/models/{run}/config.json",
+        start="results/models/{run}/START.SHA256SUMS",
         sums="results/models/{run}/SHA256SUMS",
         manifest="results/models/{run}/manifest.json",
     log:

@@ -3,7 +3,8 @@
 reads   run/adapter, run/manifest.json; base/ (the model it was trained on); templated/ (rows
         to compare the models on)
 writes  model/: config, safetensors, tokenizer files as they are in the base, generation
-        config with the end-of-turn token, README.md, manifest.json with the proof, SHA256SUMS
+        config with the end-of-turn token, README.md, manifest.json with the proof, SHA256SUMS,
+        START.SHA256SUMS for a run that starts from it
 
 The base is loaded in float32, the adapter added, and the sum rounded once to the target
 dtype. What is compared is the folder as written: read back and computed in float32.
@@ -26,6 +27,7 @@ from sftflow.merging import (
     proof_rows,
     write_generation_config,
 )
+from sftflow.modelfolders import write_start_sums
 from sftflow.records import read_rows
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -160,6 +162,7 @@ def main(argv: list[str] | None = None) -> None:
         eos_token_ids=ends,
         proof=proof,
     )
+    write_start_sums(args.model)
     merged = proof["merged"]
     console().say(
         f"merged in {dtype}: largest logit difference {merged['max_logit_difference']:.3g}, same "
