@@ -62,9 +62,10 @@ rule tokens:
 
 
 rule models:
-    """Every run trained and merged."""
+    """Every run trained, and merged where something is made of its model."""
     input:
-        collect("results/models/{run}/manifest.json", run=CONFIG["runs"]),
+        all_runs,
+        collect("results/models/{run}/manifest.json", run=plan.merged_runs(CONFIG)),
 
 
 rule scores:

@@ -27,6 +27,7 @@ from sftflow.merging import (
     proof_rows,
     write_generation_config,
 )
+from sftflow.methods import METHODS
 from sftflow.modelfolders import write_start_sums
 from sftflow.records import read_rows
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -81,7 +82,7 @@ def load(folder: Path, dtype: str = "float32"):
 
 def trained_model(run: Path, base: Path, method: str, rows: list) -> tuple[Any, list, list]:
     """Return the model with the training in its weights, and logits of base and trained one."""
-    if method == "full":
+    if METHODS[method].plain:
         model = load(base)
         of_base = logits_of(model, rows)
         model = load(run / "adapter")

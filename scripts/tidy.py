@@ -39,14 +39,14 @@ PLACES = {
 
 def names_in_use(config: Mapping) -> dict[str, set[str]]:
     """Return folder below results/ -> names of its entries that a config refers to."""
-    models = set(plan.models(config)) | set(config["bases"])
+    measured = set(plan.models(config)) | set(config["bases"])
     return {
         "sources": set(config["sources"]),
         "datasets": set(config["datasets"]),
         "templated": set(plan.templated_specs(config)),
         "runs": set(config["runs"]),
-        "models": models,
-        "eval": models,
+        "models": measured | set(plan.merged_runs(config)),
+        "eval": measured,
     }
 
 

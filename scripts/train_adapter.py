@@ -1,9 +1,9 @@
-"""Fit a LoRA or QLoRA adapter, or all weights, on one templated dataset.
+"""Fit an adapter, or weights of the model itself, on one templated dataset.
 
 reads   templated/{train,validation}.parquet (input_ids, labels); model/ (the start model)
-writes  adapter/ (safetensors; for method full the trained weights), history.csv (step, epoch,
-        loss, learning_rate, grad_norm, eval_loss, tokens), samples/ (answers to a few
-        validation prompts at each evaluation), manifest.json
+writes  adapter/ (safetensors; the whole model where its own weights are trained), history.csv
+        (step, epoch, loss, learning_rate, grad_norm, eval_loss, tokens), samples/ (answers to a
+        few validation prompts at each evaluation), manifest.json
 keeps   checkpoints/<fingerprint>/ to continue from after any kill, with the same result
 """
 
@@ -14,13 +14,16 @@ import logging
 import os
 import shutil
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sftflow.checkpoints import fingerprint, newest_valid, remove_others
+from sftflow.adapters import convert_moved, keep_initial, tidy_adapter
+from sftflow.adapting import moves_weights, prepare
+from sftflow.checkpoints import fingerprint, newest_valid, remove_others, step_of
 from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
-from sftflow.history import history_csv, history_rows
+from sftflow.history import evaluations_since_best, had_stopped, history_csv, history_rows
 from sftflow.launching import (
     SHARDED,
     check_devices,
@@ -37,9 +40,10 @@ from sftflow.manifests import (
     write_manifest,
     write_text,
 )
-from sftflow.masks import trained_count
-from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
+from sftflow.methods import METHODS
+from sftflow.modeltokenizers import load_tokenizer
 from sftflow.stage import StageError, console, run_stage, stage_parser
+from sftflow.trainrows import check_labels, check_same_tokenizer, load_rows
 
 logger = logging.getLogger("sftflow")
 
@@ -54,57 +58,6 @@ QUIET = {
 }
 
 
-def check_same_tokenizer(templated: dict[str, Any], model: Path, tokenizer: Any) -> dict[str, str]:
-    """Raise StageError if rows were templated with another tokenizer or chat template."""
-    digests = tokenizer_digests(model, tokenizer)
-    for key, now in digests.items():
-        if templated[key] != now:
-            raise StageError(
-                f"{key.removesuffix('_sha256')} of {model.name} changed since templating "
-                f"({templated[key][:12]} -> {now[:12]}); run template_data again"
-            )
-    return digests
-
-
-def load_rows(path: Path):
-    """Return a split as a datasets.Dataset, without a copy in some cache."""
-    import pyarrow.parquet as pq
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
-
-    return Dataset(InMemoryTable(pq.read_table(path)))
-
-
-def check_labels(trainer: Any, rows: Any) -> None:
-    """Raise StageError if the trainer lost rows or would train on other tokens than ours."""
-    if len(trainer.train_dataset) != len(rows):
-        raise StageError(f"the trainer kept {len(trainer.train_dataset)} of {len(rows)} rows")
-    first = list(range(min(len(rows), trainer.args.per_device_train_batch_size)))
-    kept = trainer.train_dataset.select(first)
-    batch = trainer.data_collator([kept[i] for i in first])
-    seen = int((batch["labels"][:, 1:] != -100).sum())
-    meant = sum(trained_count(rows[i]["labels"]) for i in first)
-    if seen != meant or not seen:
-        raise StageError(f"the first batch trains on {seen} tokens, the templates on {meant}")
-
-
-def tidy_adapter(folder: Path) -> None:
-    """Leave weights and configs only, with the same bytes for the same training."""
-    for path in folder.iterdir():
-        if path.suffix != ".safetensors" and path.name not in (
-            "adapter_config.json",
-            "config.json",
-            "generation_config.json",
-            "model.safetensors.index.json",
-        ):
-            path.unlink()
-    config = folder / "adapter_config.json"
-    if config.is_file():  # PEFT writes its sets in the order of this process's hashes
-        values = json.loads(config.read_text(encoding="utf-8"))
-        values = {k: sorted(v) if isinstance(v, list) else v for k, v in values.items()}
-        write_text(config, json.dumps(values, indent=1, sort_keys=True) + "\n")
-
-
 class Run:
     """One training: its inputs, checked, and its trainer."""
 
@@ -113,6 +66,7 @@ class Run:
         from sftflow.training import computing_dtype, require_quantisation
 
         self.args, self.spec = args, spec
+        self.patience = spec["training"]["early_stopping_patience"]
         self.templated = read_manifest(args.templated / "manifest.json")
         self.tokenizer = load_tokenizer(args.model)
         self.digests = check_same_tokenizer(self.templated, args.model, self.tokenizer)
@@ -138,8 +92,8 @@ class Run:
 
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""
-        from sftflow.trainer import Answers, MaskedTrainer, Watch, score_trained_positions_only
-        from sftflow.training import lora_config, schedule, start_model, trainer_settings
+        from sftflow.trainer import MaskedTrainer, score_trained_positions_only
+        from sftflow.training import schedule, start_model, trainer_settings
 
         spec = self.spec
         processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -150,35 +104,61 @@ class Run:
         model = start_model(self.args.model, spec["method"], self.dtype)
         if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
             self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
-        shown = self.validation if evaluates else self.train
-        shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
-        callbacks = [Watch(model.config.get_text_config().vocab_size)]
-        if not (is_launched() and spec["launch"]["strategy"] in SHARDED):  # no whole model
-            callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
-        peft_config = None
-        if spec["method"] != "full":
-            peft_config = lora_config(spec["lora"], model, self.base["name"])
+        adapter = prepare(model, spec, self.base["name"], self.plan.steps, str(self.args.model))
         trainer = MaskedTrainer(
             model=model,
             args=settings,
             train_dataset=self.train,
             eval_dataset=self.validation if evaluates else None,
             processing_class=self.tokenizer,
-            peft_config=peft_config,
-            callbacks=callbacks,
+            peft_config=adapter,
+            callbacks=self._callbacks(model, evaluates),
         )
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
+        trainer.own_state = METHODS[spec["method"]].own_state
+        trainer.ranked = spec["method"] == "adalora"
+        trainer.own_optimizer = self._optimizer()
+        if moves_weights(spec):
+            keep_initial(trainer.model, self.folder)
         check_labels(trainer, self.train)
         return trainer
+
+    def _callbacks(self, model: Any, evaluates: bool) -> list[Any]:
+        """Return what looks on while the trainer trains."""
+        from sftflow.ranks import Ranks
+        from sftflow.stopping import EarlyStopping
+        from sftflow.trainer import Answers, Watch
+
+        spec = self.spec
+        shown = self.validation if evaluates else self.train
+        shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
+        callbacks = [Watch(model.config.get_text_config().vocab_size)]
+        if not (is_launched() and spec["launch"]["strategy"] in SHARDED):  # no whole model
+            callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
+        if spec["method"] == "adalora":
+            callbacks.append(Ranks())
+        if self.patience:
+            callbacks.append(EarlyStopping(self.patience))
+        return callbacks
+
+    def _optimizer(self) -> Any:
+        """Return what makes this run's optimizer, None for the trainer's own."""
+        from sftflow.rates import layered_optimizer, lora_plus_optimizer
+
+        decay = self.spec["training"]["layerwise_lr_decay"]
+        ratio = self.spec.get("lora", {}).get("lr_ratio")
+        if decay is not None:
+            return partial(layered_optimizer, decay=decay)
+        return None if ratio is None else partial(lora_plus_optimizer, ratio=ratio)
 
     def fit(self, trainer: Any) -> dict[str, Any]:
         """Train to the end, from the newest valid checkpoint if there is one; return counts."""
         parameters = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
         trainable = sum(n for n, trained in parameters if trained)
         if trainable == 0:
-            raise StageError("no parameter is trainable; look at method and lora.target_modules")
+            raise StageError("no parameter is trainable; look at method and its target_modules")
         with trainer.args.main_process_first(local=False):
-            newest, notes = newest_valid(self.folder, self._last_step_to_resume())
+            newest, notes = self._newest()
         if newest:
             notes.append(f"continuing from {newest.name}")
         for note in notes if is_first() else ():
@@ -188,7 +168,7 @@ class Run:
         best = state.best_global_step
         keep_best = self.spec["training"]["load_best_model_at_end"] and best
         if keep_best and best != state.global_step:
-            trainer._load_best_model()
+            trainer.load_best()
         return {
             "rows": len(self.train),
             "steps": state.global_step,
@@ -199,7 +179,17 @@ class Run:
             "best_step": best,
             "best_eval_loss": state.best_metric,
             "kept_step": best if keep_best else state.global_step,
+            **({"stopped_early": self._stopped_early(trainer)} if self.patience else {}),
         }
+
+    def _newest(self) -> tuple[Path | None, list[str]]:
+        """Return the checkpoint to go on from, None at the start, and what is to be said."""
+        newest, notes = newest_valid(self.folder, self._last_step_to_resume())
+        while newest and self.patience and had_stopped(newest, self.patience):
+            # The trainer would take a step more: it comes to its early end again instead.
+            newest, more = newest_valid(self.folder, step_of(newest) - 1)
+            notes += more
+        return newest, notes
 
     def _last_step_to_resume(self) -> int:
         """Return the last step from which the trainer goes on as if it had never stopped.
@@ -223,11 +213,15 @@ class Run:
             ) from None
         logger.info("throughput: %s", result.metrics)
         step = trainer.state.global_step
-        if step < self.plan.steps:
+        if step < self.plan.steps and not self._stopped_early(trainer):
             raise StageError(
                 f"stopped by a signal after step {step} of {self.plan.steps}; "
                 "the next start goes on from there"
             )
+
+    def _stopped_early(self, trainer: Any) -> bool:
+        log = trainer.state.log_history
+        return bool(self.patience) and evaluations_since_best(log) >= self.patience
 
     def save(self, trainer: Any, counts: dict[str, Any]) -> None:
         """Write adapter, history, samples and, last, the manifest."""
@@ -238,7 +232,9 @@ class Run:
         trainer.save_model(str(kept))  # every process has its part in it
         if not is_first():
             return
-        tidy_adapter(kept)
+        if moves_weights(self.spec):
+            convert_moved(trainer.model, kept, self.folder)
+        tidy_adapter(kept, self.base["name"])
         shutil.rmtree(args.adapter, ignore_errors=True)
         make_readable(kept)
         kept.replace(args.adapter)

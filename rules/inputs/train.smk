@@ -1,5 +1,7 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
+from sftflow.methods import OPTIONS
+
 
 def templated_folder(wildcards):
     """Return the folder of a run's tokens."""
@@ -30,9 +32,8 @@ def merged_into(wildcards):
 def train_spec(wildcards):
     """Return the hyperparameters of a run, without what its method does not use."""
     run = CONFIG["runs"][wildcards.run]
-    keys = ["method", "training", "launch"] + (
-        ["lora"] if run["method"] != "full" else []
-    )
+    keys = ["method", "training", "launch"]
+    keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
         keys.append("order")
     return spec_text(run=wildcards.run, **{k: run[k] for k in keys})

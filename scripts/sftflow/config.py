@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from sftflow.config_rules import dangling_and_contradicting
 from sftflow.configfile import ConfigFault, read_config_files, read_yaml
+from sftflow.method_rules import OTHER_NAMES, settle_methods, stray_options
 from sftflow.plan import expand_sweeps
 
 TEMPLATE_PATTERN = r"\.jinja$"  # as in the schema
@@ -129,7 +130,8 @@ def _claim(rule: str, got: Any, wanted: Any) -> str | None:
     if rule == "type":
         return _wrong_type(got, [wanted] if isinstance(wanted, str) else wanted)
     if rule == "enum":
-        return f"{_shown(got)} is not known{_nearest(got, [str(w) for w in wanted])}"
+        hint = OTHER_NAMES.get(str(got)) or _nearest(got, [str(w) for w in wanted])
+        return f"{_shown(got)} is not known{hint}"
     if rule in _BOUNDS:
         return f"{_shown(got)} is out of range, must be {_BOUNDS[rule]} {wanted}"
     if rule in ("minItems", "minProperties", "minLength"):
@@ -260,6 +262,12 @@ def _follows(fault: str, told: set[str]) -> bool:
     return key in told or renamed or (below and "must have one of" in said)
 
 
+def _learning_rates() -> dict[str, float]:
+    """Return each method's learning rate where a run names none."""
+    training = schema()["$defs"]["run"]["properties"]["training"]["properties"]
+    return training["learning_rate"]["default_by_method"]
+
+
 def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     """Return the checked config with defaults filled in and sweeps expanded.
 
@@ -270,11 +278,13 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     where, root = ", ".join(map(str, paths)), project_root(paths[-1])
     faults = check(raw)
     sound = _pruned(raw) if faults else raw
+    faults += [] if sound is None else stray_options(sound)
     config = None if sound is None else fill_defaults(sound)
     if config is not None:
         told = {fault.split(":")[0] for fault in faults}
         faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
+    settle_methods(config, _learning_rates())
     config["root"] = str(root)
     return config

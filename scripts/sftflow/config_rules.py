@@ -15,6 +15,7 @@ from typing import Any
 from sftflow.cleaningrules import cleaning_faults
 from sftflow.labels import conversation_columns
 from sftflow.making_rules import making_faults
+from sftflow.method_rules import method_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
@@ -34,7 +35,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
     faults = list(dangling)
     for check in (_bases, _datasets, _sources, _suites, _files):
         faults += check(config, root)
-    faults += [*mix_faults(config), *making_faults(config, root)]
+    faults += [*mix_faults(config), *making_faults(config, root), *method_faults(config)]
     if not dangling:
         circles = [*_cycles(config)]  # what follows walks along the references
         faults += circles or [

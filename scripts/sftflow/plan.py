@@ -64,13 +64,24 @@ def root_base(config: dict, model: str) -> str:
 
 def models(config: dict) -> list[str]:
     """Return every model that is measured: the runs and the models that they start from."""
-    used = {start for run in config["runs"] for start in ancestry(config, run)}
+    used = {start for run in measured_runs(config) for start in ancestry(config, run)}
     return [name for name in (*config["bases"], *config["runs"]) if name in used]
 
 
+def measured_runs(config: dict) -> list[str]:
+    """Return the runs whose models are measured; others are only trained."""
+    return [name for name, run in config["runs"].items() if run["measure"]]
+
+
+def merged_runs(config: dict) -> list[str]:
+    """Return the runs of which a model is made: to be measured, or for a run to start from."""
+    starts = {run["base"] for run in config["runs"].values()}
+    return [name for name, run in config["runs"].items() if run["measure"] or name in starts]
+
+
 def descendants(config: dict, model: str) -> list[str]:
-    """Return the runs that go back to ``model``, itself included if it is a run."""
-    return [run for run in config["runs"] if model in ancestry(config, run)]
+    """Return the measured runs that go back to ``model``, itself included if it is one."""
+    return [run for run in measured_runs(config) if model in ancestry(config, run)]
 
 
 def _union(lists: Any) -> list:

@@ -9,11 +9,11 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import TrainerCallback
 from trl import SFTTrainer
@@ -22,11 +22,12 @@ from sftflow.checkpoints import prune, seal
 from sftflow.manifests import write_text
 from sftflow.masks import IGNORED
 from sftflow.nonfinite import StopsAtNoNumber
+from sftflow.ranks import all_ranks, orthogonality
+from sftflow.roworder import GroupedByLength, KeptOrder
 from sftflow.stage import Progress, StageError
+from sftflow.trainstate import has_state, load_state, save_state
 
 logger = logging.getLogger("sftflow")
-
-POOL_GROUPS = 50  # groups sorted together: as transformers' LengthGroupedSampler
 
 
 def score_trained_positions_only() -> None:
@@ -42,71 +43,50 @@ def score_trained_positions_only() -> None:
         trl.trainer.utils._use_triton = lambda _device: True  # read for this choice only
 
 
-class GroupedByLength(torch.utils.data.Sampler[int]):
-    """Every row once per epoch, in groups of like length, so that little is padding.
-
-    The order is a function of seed and epoch alone. That of transformers' sampler hangs on
-    the global random state, so a resumed training would see other batches.
-    """
-
-    def __init__(self, lengths: Sequence[int], group: int, seed: int) -> None:
-        """Order rows of ``lengths`` (tokens) in groups of ``group`` rows."""
-        self.lengths = np.asarray(lengths)
-        self.group, self.seed, self.epoch = group, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Use the order of ``epoch``."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield row numbers."""
-        random = np.random.default_rng([self.seed, self.epoch])
-        order = random.permutation(len(self.lengths))
-        pool = self.group * POOL_GROUPS
-        groups = []
-        for start in range(0, len(order), pool):
-            rows = order[start : start + pool]
-            rows = rows[np.argsort(-self.lengths[rows], kind="stable")]
-            groups += [rows[at : at + self.group] for at in range(0, len(rows), self.group)]
-        whole = [g for g in groups if len(g) == self.group]
-        rest = [g for g in groups if len(g) < self.group]  # last, or it would shift the others
-        for index in random.permutation(len(whole)):
-            yield from map(int, whole[index])
-        for rows in rest:
-            yield from map(int, rows)
-
-
-class KeptOrder(torch.utils.data.Sampler[int]):
-    """Every row once per epoch, in the order of the data or by length; each epoch is the same.
-
-    For a curriculum (Bengio et al. 2009): what the data or the lengths put first is learned first.
-    """
-
-    def __init__(self, lengths: Sequence[int], order: str) -> None:
-        """Order rows of ``lengths`` (tokens): ``as_is`` or ``short_first``."""
-        if order not in ("as_is", "short_first"):
-            raise StageError(f"order is {order!r}; expected shuffled, as_is or short_first")
-        known = np.asarray(lengths)
-        by_length = np.argsort(known, kind="stable")
-        self.rows = by_length if order == "short_first" else np.arange(len(known))
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield row numbers."""
-        yield from self.rows.tolist()
-
-
 class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
     """SFTTrainer on rows that already have labels."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles
+    own_optimizer: Callable[[MaskedTrainer], Any] | None = None  # None: the same rate for all
+    own_state = False  # checkpoints hold what PEFT does not save of this method
+    ranked = False  # AdaLoRA
+
+    def create_optimizer(self, model=None):
+        """Return the optimizer, made anew if the method has one of its own."""
+        if self.optimizer is None and self.own_optimizer is not None:
+            self.optimizer = self.own_optimizer(self)
+        return super().create_optimizer(model)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the loss; in an AdaLoRA training it also pulls matrices towards orthogonal ones.
+
+        That pull has a gradient and no value, so that losses can be compared between methods.
+        """
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if not (self.ranked and self.model.training):
+            return loss
+        # The loss of a part of a batch is its share of the sum; so must this be.
+        steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+        penalty = orthogonality(self.model) / steps
+        return loss + (penalty - penalty.detach())
+
+    def _save(self, output_dir=None, state_dict=None) -> None:
+        with all_ranks(self.model) if self.ranked else nullcontext():
+            super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        if has_state(Path(resume_from_checkpoint)):
+            load_state(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def load_best(self) -> None:
+        """Put the weights of the lowest validation loss into the model."""
+        best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+        if has_state(best):
+            load_state(self.model, best)
+        else:
+            self._load_best_model()
 
     def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
         if self.kept_order is not None:
@@ -123,6 +103,8 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self.args.output_dir)
+            if self.own_state:
+                save_state(self.model, folder / f"checkpoint-{self.state.global_step}")
             seal(folder / f"checkpoint-{self.state.global_step}")
             prune(folder, self.state.best_global_step)
 
@@ -235,15 +217,30 @@ class Answers(TrainerCallback):
         return self.folder / f"step-{state.global_step:06d}.jsonl"
 
     def answers(self, model: Any) -> list[dict[str, Any]]:
-        """Return the answers; all prompts go in one batch, padded on the left."""
+        """Return the answers; all prompts go in one batch, padded on the left.
+
+        With vectors before the prompt each goes alone: PEFT counts positions through padding.
+        """
         ends = sorted({reference[-1] for reference in self.references})
-        longest = max(map(len, self.prompts))
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in self.prompts])
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in self.prompts])
-        most = min(256, 16 + 2 * max(map(len, self.references)))
+        config = getattr(model, "active_peft_config", None)
+        alone = config is not None and config.is_prompt_learning
+        batches = [[prompt] for prompt in self.prompts] if alone else [self.prompts]
         training = model.training
         model.eval()
+        news = [new for prompts in batches for new in self._continued(model, prompts, ends)]
+        model.train(training)
+        return [
+            self._answer(prompt, reference, new, ends)
+            for prompt, reference, new in zip(self.prompts, self.references, news, strict=True)
+        ]
+
+    def _continued(self, model: Any, prompts: Sequence[list], ends: list) -> list[list[int]]:
+        """Return the tokens that the model adds to each prompt."""
+        longest = max(map(len, prompts))
+        pad = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts])
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+        most = min(256, 16 + 2 * max(map(len, self.references)))
         with torch.no_grad():
             out = model.generate(
                 input_ids=ids.to(model.device),
@@ -257,13 +254,7 @@ class Answers(TrainerCallback):
                 pad_token_id=pad,
                 use_cache=True,
             )
-        model.train(training)
-        return [
-            self._answer(prompt, reference, new, ends)
-            for prompt, reference, new in zip(
-                self.prompts, self.references, out[:, longest:].tolist(), strict=True
-            )
-        ]
+        return out[:, longest:].tolist()
 
     def _answer(self, prompt: list, reference: list, new: list, ends: list) -> dict[str, Any]:
         stop = next((at for at, token in enumerate(new) if token in ends), None)

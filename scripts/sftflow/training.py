@@ -1,4 +1,4 @@
-"""What a training is told: precision, steps, adapter, trainer settings, start model."""
+"""What a training is told: precision, steps, trainer settings, start model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftflow.methods import METHODS
 from sftflow.stage import StageError
 
 logger = logging.getLogger("sftflow")
@@ -81,8 +82,8 @@ def require_quantisation() -> None:
 def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool = False):
     """Load the start model; raise StageError if any weight would be made up.
 
-    LoRA's frozen weights are held in ``dtype``; full training keeps float32 weights and
-    computes in ``dtype`` (autocast), or small updates would be rounded away.
+    An adapter's frozen weights are held in ``dtype``; where the model's own weights are trained
+    they are float32 and computed in ``dtype`` (autocast), or small updates would be rounded away.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -100,7 +101,7 @@ def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool =
         options["device_map"] = {"": torch.cuda.current_device()}
     model, info = AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=torch.float32 if method == "full" else getattr(torch, dtype),
+        dtype=torch.float32 if METHODS[method].plain else getattr(torch, dtype),
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
@@ -113,39 +114,6 @@ def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool =
             f"{folder} lacks {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1))
         )
     return model
-
-
-def linear_names(model: Any) -> list[str]:
-    """Return the names of all linear layers but the output head."""
-    import torch
-
-    head = model.get_output_embeddings()
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    ]
-
-
-def lora_config(lora: Mapping[str, Any], model: Any, base: str):
-    """Return PEFT's config; raise StageError if a target matches no linear layer."""
-    from peft import LoraConfig
-
-    targets = lora["target_modules"]
-    names = linear_names(model)
-    for target in [] if targets == "all-linear" else targets:
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
-            raise StageError(
-                f"lora.target_modules: '{target}' matches nothing in {base}; it has {known}"
-            )
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
-        bias="none",
-        **{key: lora[key] for key in ("r", "lora_alpha", "lora_dropout")},
-        target_modules=targets if isinstance(targets, str) else list(targets),
-    )
 
 
 def trainer_settings(
@@ -164,6 +132,7 @@ def trainer_settings(
         warmup_steps=plan.warmup_steps,
         **{key: training[key] for key in same},
         data_seed=training["seed"],
+        neftune_noise_alpha=training["neftune_noise_alpha"],
         per_device_eval_batch_size=training["per_device_train_batch_size"],
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",

@@ -27,7 +27,16 @@ TEMPLATE_SPEC = {
 SPEC = {
     "run": "r",
     "method": "lora",
-    "lora": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": "all-linear"},
+    "lora": {
+        "r": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.1,
+        "target_modules": "all-linear",
+        "use_rslora": False,
+        "use_dora": False,
+        "init": "default",
+        "lr_ratio": None,
+    },
     "training": {
         "learning_rate": 3e-3,
         "num_train_epochs": 3,
@@ -44,6 +53,9 @@ SPEC = {
         "dtype": "auto",
         "gradient_checkpointing": False,
         "load_best_model_at_end": True,
+        "neftune_noise_alpha": None,
+        "layerwise_lr_decay": None,
+        "early_stopping_patience": None,
     },
     "launch": {"num_processes": 1, "strategy": "ddp"},
 }
@@ -132,23 +144,22 @@ def finish(process, code=0):
     return said
 
 
-def template(folder):
-    finish(
-        start(
-            folder,
-            command(
-                "template_data",
-                TEMPLATE_SPEC,
-                log=f"{TEMPLATED}.log",
-                dataset="results/datasets/toy",
-                model="results/models/tiny",
-                train=f"{TEMPLATED}/train.parquet",
-                validation=f"{TEMPLATED}/validation.parquet",
-                manifest=f"{TEMPLATED}/manifest.json",
-                preview=f"{TEMPLATED}/preview.html",
-            ),
-        )
+def templating():
+    return command(
+        "template_data",
+        TEMPLATE_SPEC,
+        log=f"{TEMPLATED}.log",
+        dataset="results/datasets/toy",
+        model="results/models/tiny",
+        train=f"{TEMPLATED}/train.parquet",
+        validation=f"{TEMPLATED}/validation.parquet",
+        manifest=f"{TEMPLATED}/manifest.json",
+        preview=f"{TEMPLATED}/preview.html",
     )
+
+
+def template(folder):
+    finish(start(folder, templating()))
 
 
 def changed(spec, **values):

@@ -11,6 +11,7 @@ CONFIG = {
             "overlong": "drop",
             "train_on": "all",
             "suites": suites,
+            "measure": True,
         }
         for name, base, dataset, length, suites in [
             ("one", "tiny", "a", 64, ["s"]),
@@ -34,6 +35,19 @@ def test_a_base_is_measured_by_all_that_its_descendants_are_measured_by():
     assert plan.model_datasets(CONFIG, "three") == ["a"]
 
 
+def test_a_run_that_is_only_trained_is_no_model():
+    runs = {name: {**run, "measure": name != "two"} for name, run in CONFIG["runs"].items()}
+    config = {**CONFIG, "runs": runs}
+    assert plan.models(config) == ["tiny", "one", "three", "long"]
+    assert plan.merged_runs(config) == ["one", "three", "long"]
+    assert plan.model_suites(config, "tiny") == ["s"]
+    assert plan.model_datasets(config, "tiny") == ["a"]
+    for run in runs.values():
+        run["measure"] = False
+    assert plan.models(config) == []
+    assert plan.merged_runs(config) == ["one"]  # two is trained, and starts from it
+
+
 def test_a_run_may_start_from_a_run():
     assert plan.ancestry(CONFIG, "two") == ["two", "one", "tiny"]
     assert plan.root_base(CONFIG, "two") == "tiny"
@@ -53,8 +67,8 @@ def test_names_of_a_sweep_are_names():
 
 def test_a_dataset_is_compared_with_the_suites_of_all_that_it_goes_into():
     runs = {
-        "first": {"base": "b", "dataset": "d", "suites": ["s"]},
-        "second": {"base": "first", "dataset": "e", "suites": ["t"]},
+        "first": {"base": "b", "dataset": "d", "suites": ["s"], "measure": True},
+        "second": {"base": "first", "dataset": "e", "suites": ["t"], "measure": True},
     }
     datasets = {
         name: {"mix": {}, "decontaminate": {"action": action}}

@@ -73,6 +73,7 @@ TRAINING = {
     "seed": 0,
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 1,
+    "neftune_noise_alpha": None,
 }
 
 

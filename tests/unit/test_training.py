@@ -1,7 +1,8 @@
 import pytest
 
+from sftflow.adapting import lora_config
 from sftflow.stage import StageError
-from sftflow.training import computing_dtype, lora_config, schedule, start_model
+from sftflow.training import computing_dtype, schedule, start_model
 
 TRAINING = {
     "per_device_train_batch_size": 8,
@@ -39,7 +40,15 @@ def model():
     )
 
 
-LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
+LORA = {
+    "r": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.0,
+    "use_rslora": False,
+    "use_dora": False,
+    "init": "default",
+    "lr_ratio": None,
+}
 
 
 def test_targets_that_match_nothing_are_named(model):

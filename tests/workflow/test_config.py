@@ -72,11 +72,11 @@ BROKEN = {
     "unknown top key": (edited(run={}), "run: unknown key; did you mean 'runs'?"),
     "wrong type": (
         edited(runs__talk_lora__training={"learning_rate": "fast"}),
-        "runs.talk-lora.training.learning_rate: must be a number, not 'fast'",
+        "runs.talk-lora.training.learning_rate: must be a number or null, not 'fast'",
     ),
     "number in quotes": (
         edited(runs__talk_lora__training={"learning_rate": "2e-4"}),
-        "'2e-4' is text, not a number; write it without quotes, as 0.0002",
+        "'2e-4' is text, not a number or null; write it without quotes, as 0.0002",
     ),
     "yes": (edited(track_versions="yes"), "track_versions: 'yes' is text; write true or false"),
     "out of range": (

@@ -254,6 +254,30 @@ def test_a_kept_order_is_part_of_a_run_and_of_no_other(tmp_path):
     assert sum('"order"' in spec for spec in specs) == 1
 
 
+def test_what_is_only_trained_is_neither_merged_nor_served(tmp_path):
+    def edit(config):
+        run = {**config["runs"]["tickets-lora"], "suites": []}
+        plain = {key: value for key, value in run.items() if key != "lora"}
+        config["runs"] |= {
+            "prefix": {**plain, "method": "prefix", "measure": False},
+            "first": {**run, "measure": False},  # merged all the same: second starts from it
+            "second": {**run, "base": "first", "measure": False},
+        }
+
+    config = project(tmp_path, edit)
+    command = ("--configfile", config, "--directory", tmp_path / "work")
+    done = snakemake("-n", "-p", *command).stdout
+    assert done.count("rule train_adapter:") == 4
+    assert done.count("rule merge_adapter:") == 2
+    assert done.count("rule serve_model:") == 2  # tiny, tickets-lora
+    said = [line for line in done.splitlines() if "scripts/train_adapter.py" in line]
+    second = next(line for line in said if '"run":"second"' in line)
+    assert "--model results/models/first " in second
+    prefix = next(line for line in said if '"run":"prefix"' in line)
+    assert '"prefix":{"encoder_hidden_size":null,"num_virtual_tokens":20}' in prefix
+    assert not any('"prefix":{' in line for line in said if line != prefix)
+
+
 def test_a_grid_of_fifty_runs_makes_once_what_is_the_same(tmp_path):
     config = yaml.safe_load((REPO / "config/config.yaml").read_text())
     rates = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4]

@@ -1,0 +1,128 @@
+"""What must hold of a run's method and its options, beyond what a schema can say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sftflow.launching import SHARDED
+from sftflow.methods import METHODS, MUTATING, OPTIONS
+
+# What people call a method that is an option of another one here.
+OTHER_NAMES = {
+    "rslora": "; rsLoRA is lora with lora.use_rslora: true",
+    "dora": "; DoRA is lora with lora.use_dora: true",
+    "lora_plus": "; LoRA+ is lora with lora.lr_ratio: 16",
+    "pissa": "; PiSSA is lora with lora.init: pissa",
+    "olora": "; OLoRA is lora with lora.init: olora",
+}
+
+
+def _methods(run: dict) -> list[str]:
+    """Return the methods that a run as written stands for: more than one only in a sweep."""
+    swept = (run.get("sweep") or {}).get("method")
+    return [m for m in swept or [run.get("method", "lora")] if m in METHODS]
+
+
+def _of(options: str) -> str:
+    return " and ".join(name for name, method in METHODS.items() if method.options == options)
+
+
+def stray_options(config: dict) -> list[str]:
+    """Return the faults of options that no method of their run has; before defaults are filled."""
+    faults = []
+    for name, run in (config.get("runs") or {}).items():
+        methods = _methods(run)
+        used = [METHODS[m].options for m in methods]
+        for options in OPTIONS:
+            said = f"is for method {_of(options)}, not {', '.join(methods)}"
+            if methods and options in run and options not in used:
+                faults.append(f"runs.{name}.{options}: {said}; leave it out")
+            for key in run.get("sweep") or {}:
+                if key.split(".")[0] == options and any(u != options for u in used):
+                    faults.append(f"runs.{name}.sweep: {key} {said}; make it a run of its own")
+    return faults
+
+
+def settle_methods(config: dict, rates: dict[str, float]) -> None:
+    """Leave each run the options of its method only, and give it the method's learning rate."""
+    for run in config["runs"].values():
+        for options in OPTIONS:
+            if options != METHODS[run["method"]].options:
+                run.pop(options, None)
+        if run["training"]["learning_rate"] is None:
+            run["training"]["learning_rate"] = rates[run["method"]]
+
+
+def method_faults(config: dict) -> list[str]:
+    """Return the faults of methods, their options, and what they are combined with."""
+    faults = []
+    for name, run in config["runs"].items():
+        faults += [f"runs.{name}.{fault}" for fault in _run_faults(config, run)]
+    return faults
+
+
+def _run_faults(config: dict, run: dict) -> Iterator[str]:
+    method, start = run["method"], config["runs"].get(run["base"])
+    if start is not None and not METHODS[start["method"]].merges:
+        yield (
+            f"base: '{run['base']}' is trained by {start['method']}, which leaves no model to "
+            "start from; name a base or another run"
+        )
+    elif start is not None and run["measure"] and not start["measure"]:
+        yield (
+            f"base: this run is compared with '{run['base']}', where it starts, and nothing is "
+            f"measured of that one; leave runs.{run['base']}.measure out"
+        )
+    if run["measure"] and not METHODS[method].merges:
+        yield (
+            f"method: what {method} trains can't be merged into plain weights, and the server "
+            "(vLLM) takes no such adapter; set measure: false to train it only, or use lora"
+        )
+    if not run["measure"] and run["suites"]:
+        yield "suites: nothing is measured of this run (measure: false); leave one of them out"
+    yield from _option_faults(run)
+    yield from _training_faults(config, run)
+
+
+def _option_faults(run: dict) -> Iterator[str]:
+    method, lora, adalora = run["method"], run["lora"], run["adalora"]
+    if METHODS[method].options == "lora" and lora["init"] in MUTATING:
+        if method == "qlora":
+            yield f"lora.init: {lora['init']} needs weights of 16 bits or more; use method lora"
+        if lora["use_dora"]:
+            yield f"lora.init: {lora['init']} stands beside use_dora; leave one of them out"
+    if method == "adalora" and adalora["init_r"] <= adalora["target_r"]:
+        yield (
+            f"adalora.init_r: {adalora['init_r']} must be more than the {adalora['target_r']} of "
+            "target_r, or there is nothing to take away"
+        )
+    if method == "adalora" and adalora["warmup_share"] + adalora["final_share"] >= 1:
+        yield "adalora: warmup_share and final_share leave no step to take ranks away in"
+    if run["ia3"]["target_modules"] is None and run["ia3"]["feedforward_modules"] is not None:
+        yield "ia3.feedforward_modules: needs target_modules beside it"
+
+
+def _training_faults(config: dict, run: dict) -> Iterator[str]:
+    method, training = run["method"], run["training"]
+    if method == "prefix" and training["gradient_checkpointing"]:
+        yield "training.gradient_checkpointing: does not work with prefix; use prompt or set false"
+    if training["layerwise_lr_decay"] is not None:
+        if not METHODS[method].in_layers:
+            yield f"training.layerwise_lr_decay: {method} trains nothing in the layers"
+        if METHODS[method].options == "lora" and run["lora"]["lr_ratio"] is not None:
+            yield "training.layerwise_lr_decay: stands beside lora.lr_ratio; leave one of them out"
+    patience, dataset = training["early_stopping_patience"], config["datasets"].get(run["dataset"])
+    if patience is not None and dataset is not None and not dataset["split"]["validation"]:
+        yield (
+            "training.early_stopping_patience: dataset "
+            f"'{run['dataset']}' has no validation rows; set its split.validation"
+        )
+    strategy: Any = run["launch"]["strategy"]
+    if run["launch"]["num_processes"] > 1 and strategy in SHARDED:
+        moved = METHODS[method].options == "lora" and run["lora"]["init"] in MUTATING
+        if METHODS[method].own_state or moved:
+            what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
+            yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
+        elif training["layerwise_lr_decay"] is not None:
+            yield f"launch.strategy: {strategy} hides the layers from layerwise_lr_decay; use ddp"

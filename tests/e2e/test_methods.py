@@ -1,0 +1,234 @@
+"""Every training method for real, on the very small model; one process imports torch once."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import training_fixture as toy
+
+from sftflow.config import fill_defaults, schema
+from sftflow.manifests import read_manifest
+from sftflow.methods import METHODS
+
+pytestmark = pytest.mark.e2e
+
+LORA = toy.SPEC["lora"]
+RATES = {"prefix": 1e-2, "prompt": 3e-2, "ia3": 3e-2, "bitfit": 3e-2, "adalora": 2e-2}
+VARIANTS = {
+    "lora": {},
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "lora-plus": {"lr_ratio": 16},
+    "pissa": {"init": "pissa_niter_16"},
+    "olora": {"init": "olora"},
+    "three-in-one": {"use_rslora": True, "init": "pissa", "lr_ratio": 4},
+}
+TRAINING = {  # beside it, so that a resume is tested with these too
+    "three-in-one": {"neftune_noise_alpha": 5.0},
+    "full": {"layerwise_lr_decay": 0.7},
+}
+OTHERS = [name for name in METHODS if name not in ("lora", "qlora")]
+
+
+def options(method):
+    """Return the method's options, defaults filled in, as a config gives them."""
+    name = METHODS[method].options
+    node = schema()["$defs"]["run"]["properties"].get(name)
+    return {} if node is None else {name: fill_defaults({}, node)}
+
+
+def spec_of(name):
+    """Return the spec of the run ``name``: a variant of LoRA, or a method."""
+    training = {**toy.SPEC["training"], "num_train_epochs": 2, **TRAINING.get(name, {})}
+    if name in VARIANTS:
+        return {**toy.SPEC, "run": name, "training": training, "lora": {**LORA, **VARIANTS[name]}}
+    plain = {key: value for key, value in toy.SPEC.items() if key != "lora"}
+    training["learning_rate"] = RATES.get(name, 3e-3)
+    spec = {**plain, "run": name, "method": name, "training": training, **options(name)}
+    if name == "last_n_layers":
+        spec["last_n_layers"]["n"] = 1  # of two
+    if name == "adalora":
+        spec["adalora"].update(init_r=6, target_r=4, interval=2)
+    return spec
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a work folder with dataset, base and tokens; it is the current one."""
+    import torch
+
+    import train_adapter
+
+    shown, train_adapter.SHOWN_ANSWERS = train_adapter.SHOWN_ANSWERS, 1  # answers take time
+    folder, before = tmp_path_factory.mktemp("methods"), Path.cwd()
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    toy.write_dataset(folder / "results/datasets/toy")
+    toy.write_base(folder / "results/models/tiny")
+    run(toy.templating())
+    yield folder
+    train_adapter.SHOWN_ANSWERS = shown
+    os.chdir(before)
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def run(line):
+    """Run a stage's command line in this process."""
+    __import__(line[1].rsplit("/", 1)[-1].removesuffix(".py"))
+    stage = sys.modules[line[1].rsplit("/", 1)[-1].removesuffix(".py")]
+    stage.main(line[2:])
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """Return name -> manifest of a run of every method and variant."""
+    manifests = {}
+    for name in (*VARIANTS, *OTHERS):
+        run(toy.training(spec_of(name)))
+        manifests[name] = read_manifest(folder / f"results/runs/{name}/manifest.json")
+    return manifests
+
+
+def losses(folder, name):
+    lines = (folder / f"results/runs/{name}/history.csv").read_text().splitlines()
+    head = lines[0].split(",")
+    rows = [dict(zip(head, line.split(","), strict=True)) for line in lines[1:]]
+    return [float(row["loss"]) for row in rows], [
+        float(row["eval_loss"]) for row in rows if row["eval_loss"]
+    ]
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, *OTHERS])
+def test_a_method_learns(trained, folder, name):
+    counts = trained[name]["counts"]
+    train, validation = losses(folder, name)
+    assert len(train) == 12  # 96 rows / 16, two epochs
+    assert train[-1] < train[0] - 0.01
+    assert validation[-1] < validation[0]
+    assert (counts["trainable_parameters"] == counts["parameters"]) == (name == "full")
+    saved = {p.name for p in (folder / f"results/runs/{name}/adapter").iterdir()}
+    plain = METHODS[trained[name]["settings"]["method"]].plain
+    assert ("model.safetensors" in saved) == plain
+    assert ("adapter_model.safetensors" in saved) != plain
+    assert (
+        str(folder)
+        not in (folder / f"results/runs/{name}/adapter")
+        .joinpath("config.json" if plain else "adapter_config.json")
+        .read_text()
+    )
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, *(n for n in OTHERS if METHODS[n].merges)])
+def test_what_merges_is_proven(trained, folder, name):
+    run(toy.merging(name, method=trained[name]["settings"]["method"]))
+    proof = read_manifest(folder / f"results/models/{name}/manifest.json")["proof"]
+    assert proof["merged"]["max_logit_difference"] < 1e-4
+    assert proof["tuned"]["max_logit_difference"] > 0.01
+
+
+class Killed(Exception):
+    pass
+
+
+def sealed(monkeypatch, spec, killed_at=None):
+    """Train; return the names of the checkpoints that were completed.
+
+    Killed right after ``killed_at`` is complete, a training leaves what a real kill leaves.
+    """
+    from sftflow import trainer
+
+    names = []
+
+    def seal(checkpoint, seal=trainer.seal):
+        seal(checkpoint)
+        names.append(checkpoint.name)
+        if checkpoint.name == killed_at:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "seal", seal)
+        if killed_at:
+            with pytest.raises(Killed):
+                run(toy.training(spec))
+        else:
+            run(toy.training(spec))
+    return names
+
+
+# One of each layout of what must be kept: a whole model, moved weights and two learning rates, a
+# network that PEFT does not save, AdaLoRA's averages. Plain adapters: test_training.py.
+@pytest.mark.parametrize("name", ["full", "three-in-one", "p_tuning", "adalora"])
+def test_a_resumed_run_ends_with_the_same_bytes(trained, folder, monkeypatch, name):
+    spec = {**spec_of(name), "run": f"killed-{name}"}
+    assert sealed(monkeypatch, spec, "checkpoint-9")[-1] == "checkpoint-9"
+    assert sealed(monkeypatch, spec) == ["checkpoint-12"]
+    assert toy.sums(folder, spec["run"]) == toy.sums(folder, name)
+
+
+def test_adalora_leaves_the_ranks_it_was_asked_for(trained, folder):
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / "results/runs/adalora/adapter/adapter_model.safetensors")
+    values = [value for name, value in weights.items() if "lora_E" in name]
+    assert len(values) == 14  # seven linear layers in each of two
+    assert sum(int((value != 0).sum()) for value in values) == 14 * 4  # target_r on average
+    assert len({int((value != 0).sum()) for value in values}) > 1  # not the same everywhere
+
+
+def test_only_what_a_method_trains_has_changed(trained, folder):
+    from safetensors.torch import load_file
+
+    base = load_file(folder / "results/models/tiny/model.safetensors")
+
+    def changed(name):
+        now = load_file(folder / f"results/runs/{name}/adapter/model.safetensors")
+        return {key for key in base if not base[key].equal(now[key])}
+
+    assert changed("full") == set(base)
+    assert changed("bitfit") == {key for key in base if key.endswith(".bias")}
+    assert changed("last_n_layers") == {
+        key for key in base if "layers.1." in key or key == "model.norm.weight"
+    }
+
+
+def test_a_run_starts_from_another_ones_model(trained, folder):
+    run(toy.merging("full", method="full", name="first"))
+    spec = {**spec_of("lora"), "run": "second"}
+    run(toy.training(spec, model="results/models/first"))
+    assert losses(folder, "second")[0][0] < losses(folder, "full")[0][0] - 0.5  # it goes on
+    run(toy.merging("second", base="first"))
+    manifest = read_manifest(folder / "results/models/second/manifest.json")
+    assert manifest["base"]["name"] == "first"
+    assert manifest["proof"]["merged"]["max_logit_difference"] < 1e-4
+
+
+def test_noise_on_embeddings_is_for_training_only(folder):
+    short = {"max_steps": 1, "learning_rate": 1e-12, "eval_steps": 1, "save_steps": 1}
+    for name, alpha in (("quiet", None), ("noisy", 5.0)):
+        training = {**toy.SPEC["training"], **short, "neftune_noise_alpha": alpha}
+        run(toy.training({**toy.SPEC, "run": name, "training": training}))
+    quiet, quiet_validation = losses(folder, "quiet")
+    noisy, noisy_validation = losses(folder, "noisy")
+    assert abs(quiet[0] - noisy[0]) > 1e-4
+    assert abs(quiet_validation[0] - noisy_validation[0]) < 1e-6
+
+
+def test_a_run_stops_early_and_resumed_stops_there_again(folder, monkeypatch):
+    training = {**toy.SPEC["training"], "learning_rate": 3.0, "lr_scheduler_type": "constant"}
+    training |= {"eval_steps": 1, "save_steps": 1, "early_stopping_patience": 2}
+    spec = {**toy.SPEC, "run": "early", "training": training}
+    run(toy.training(spec))
+    counts = read_manifest(folder / "results/runs/early/manifest.json")["counts"]
+    _, validation = losses(folder, "early")
+    assert counts["stopped_early"]
+    assert counts["steps"] == len(validation) < 18
+    assert counts["kept_step"] == counts["steps"] - 2  # patience
+    assert min(validation) == validation[-3]
+    again = {**spec, "run": "again"}
+    sealed(monkeypatch, again, f"checkpoint-{counts['steps']}")
+    assert sealed(monkeypatch, again)[-1] == f"checkpoint-{counts['steps']}"
+    assert toy.sums(folder, "again") == toy.sums(folder, "early")

@@ -1,0 +1,164 @@
+"""A run has the options of its method only, and what can't work is told before any job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sftflow.config import load_config, schema
+from sftflow.configfile import ConfigFault
+from sftflow.methods import METHODS, OPTIONS
+
+
+def run(method: str = "lora", **more) -> dict:
+    """Return a good config whose run has this method and these keys."""
+    return {
+        "sources": {"mine": {"path": "rows.jsonl"}},
+        "datasets": {"talk": {"sources": ["mine"]}},
+        "bases": {"tiny": {"make": {"seed": 1}, "template": "chatml"}},
+        "runs": {
+            "r": {"base": "tiny", "dataset": "talk", "max_length": 512, "method": method, **more}
+        },
+    }
+
+
+def load(folder: Path, config: dict) -> dict:
+    (folder / "rows.jsonl").write_text("{}\n")
+    (folder / "config.yaml").write_text(json.dumps(config))
+    return load_config([folder / "config.yaml"])
+
+
+def faults(folder: Path, config: dict) -> list[str]:
+    with pytest.raises(ConfigFault) as caught:
+        load(folder, config)
+    return caught.value.faults
+
+
+CHECKPOINTING = {"gradient_checkpointing": True}
+FSDP = {"num_processes": 2, "strategy": "fsdp"}
+SMALL = {"sources": ["mine"], "split": {"validation": 0}}
+
+BROKEN = {
+    "option of another method": (
+        run(ia3={}),
+        "runs.r.ia3: is for method ia3, not lora; leave it out",
+    ),
+    "adapter of full": (run("full", lora={"r": 8}), "lora: is for method lora and qlora, not full"),
+    "sweep of another method": (
+        run("ia3", sweep={"lora.r": [8, 16]}),
+        "runs.r.sweep: lora.r is for method lora and qlora, not ia3; make it a run of its own",
+    ),
+    "sweep half of another method": (
+        run(sweep={"method": ["lora", "full"], "lora.r": [8, 16]}),
+        "runs.r.sweep: lora.r is for method lora and qlora, not lora, full",
+    ),
+    "dora for a method": (
+        run("dora"),
+        "'dora' is not known; DoRA is lora with lora.use_dora: true",
+    ),
+    "pissa for a method": (run("pissa"), "PiSSA is lora with lora.init: pissa"),
+    "misspelt method": (run("last_layers"), "'last_layers' is not known; did you mean 'last_n_la"),
+    "prefix to be measured": (
+        run("prefix"),
+        "runs.r.method: what prefix trains can't be merged into plain weights, and the server",
+    ),
+    "suites of what is not measured": (
+        {**run(measure=False, suites=["s"]), "suites": {"s": {"tasks": ["gsm8k"]}}},
+        "runs.r.suites: nothing is measured of this run (measure: false)",
+    ),
+    "pissa on 4 bits": (
+        run("qlora", lora={"init": "pissa"}),
+        "runs.r.lora.init: pissa needs weights of 16 bits or more; use method lora",
+    ),
+    "pissa and dora": (
+        run(lora={"init": "olora", "use_dora": True}),
+        "runs.r.lora.init: olora stands beside use_dora",
+    ),
+    "ranks that can't fall": (
+        run("adalora", adalora={"init_r": 8}),
+        "adalora.init_r: 8 must be more than the 8 of target_r",
+    ),
+    "no time for ranks to fall": (
+        run("adalora", adalora={"final_share": 0.9}),
+        "runs.r.adalora: warmup_share and final_share leave no step",
+    ),
+    "feedforward alone": (
+        run("ia3", ia3={"feedforward_modules": ["down_proj"]}),
+        "ia3.feedforward_modules: needs target_modules beside it",
+    ),
+    "prefix and checkpointing": (
+        run("prefix", measure=False, training=CHECKPOINTING),
+        "training.gradient_checkpointing: does not work with prefix",
+    ),
+    "layers of a prompt": (
+        run("prompt", measure=False, training={"layerwise_lr_decay": 0.9}),
+        "training.layerwise_lr_decay: prompt trains nothing in the layers",
+    ),
+    "two ways of rates": (
+        run(lora={"lr_ratio": 16}, training={"layerwise_lr_decay": 0.9}),
+        "training.layerwise_lr_decay: stands beside lora.lr_ratio",
+    ),
+    "early stopping on nothing": (
+        {**run(training={"early_stopping_patience": 2}), "datasets": {"talk": SMALL}},
+        "early_stopping_patience: dataset 'talk' has no validation rows; set its split.validation",
+    ),
+    "adalora in shards": (
+        run("adalora", launch=FSDP),
+        "launch.strategy: fsdp does not work with method adalora; use ddp",
+    ),
+    "pissa in shards": (
+        run(lora={"init": "pissa"}, launch=FSDP),
+        "launch.strategy: fsdp does not work with lora.init pissa; use ddp",
+    ),
+    "decay of 1": (
+        run(training={"layerwise_lr_decay": 1}),
+        "layerwise_lr_decay: 1 is out of range, must be less than 1",
+    ),
+    "no patience": (run(training={"early_stopping_patience": 0}), "must be at least 1"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_fault_is_told_in_a_sentence(name, tmp_path):
+    config, sentence = BROKEN[name]
+    told = faults(tmp_path, config)
+    assert any(sentence in fault for fault in told), told
+    assert len(told) == 1, told
+
+
+def test_nothing_starts_from_what_leaves_no_model(tmp_path):
+    config = run("prompt", measure=False)
+    config["runs"]["second"] = {"base": "r", "dataset": "talk", "max_length": 512}
+    told = faults(tmp_path, config)
+    assert "runs.second.base: 'r' is trained by prompt, which leaves no model" in told[0]
+
+
+def test_what_is_measured_starts_from_what_is_measured(tmp_path):
+    config = run(measure=False)
+    config["runs"]["second"] = {"base": "r", "dataset": "talk", "max_length": 512}
+    (told,) = faults(tmp_path, config)
+    assert "runs.second.base: this run is compared with 'r', where it starts, and nothing" in told
+    config["runs"]["second"]["measure"] = False
+    assert len(load(tmp_path, config)["runs"]) == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_gets_the_defaults_of_its_method_only(method, tmp_path):
+    entry = load(tmp_path, run(method, measure=METHODS[method].merges))["runs"]["r"]
+    properties = schema()["$defs"]["run"]["properties"]
+    known = METHODS[method].options
+    assert {name for name in OPTIONS if name in entry} == ({known} if known else set())
+    assert known is None or set(entry[known]) == set(properties[known]["properties"])
+    rates = properties["training"]["properties"]["learning_rate"]["default_by_method"]
+    assert entry["training"]["learning_rate"] == rates[method]
+
+
+def test_methods_of_a_sweep_have_options_and_rates_of_their_own(tmp_path):
+    config = run(sweep={"method": ["lora", "full"]}, lora={"r": 8})
+    runs = load(tmp_path, config)["runs"]
+    assert runs["r.method-lora"]["lora"]["r"] == 8
+    assert runs["r.method-lora"]["training"]["learning_rate"] == 2e-4
+    assert "lora" not in runs["r.method-full"]
+    assert runs["r.method-full"]["training"]["learning_rate"] == 2e-5
