@@ -94,6 +94,9 @@ onstart:
             f"another run ({holder}) is at work in {os.getcwd()}; "
             "wait for it or use --directory for a folder of your own"
         )
+    fault = untrainable_here() if workflow.is_main_process else None
+    if fault:
+        sys.exit(fault)
 
 
 def code(stage):

@@ -1,5 +1,6 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
+from sftflow.devices import quantisation_fault
 from sftflow.methods import OPTIONS
 
 
@@ -48,3 +49,14 @@ def merge_spec(wildcards):
 def run_processes(wildcards):
     """Return the GPUs of a training job, one per process."""
     return CONFIG["runs"][wildcards.run]["launch"]["num_processes"]
+
+
+def untrainable_here():
+    """Return why a training that is due can't run on this machine, None if each may."""
+    fault = None if workflow.non_local_exec else quantisation_fault()
+    if fault is None:
+        return None
+    jobs = workflow.dag.needrun_jobs()
+    due = {job.wildcards.run for job in jobs if job.rule.name == "train_adapter"}
+    runs = sorted(run for run in due if CONFIG["runs"][run]["method"] == "qlora")
+    return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora" if runs else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from pathlib import Path
 def gpu_count() -> int:
     """Return the number of NVIDIA GPUs whose device files are here."""
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def quantisation_fault() -> str | None:
+    """Say why weights of 4 bits can't be trained on here, None if they can as far as is seen."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes, which is not installed; install the GPU environment"
+    return None if gpu_count() else "a CUDA GPU and there is none"
 
 
 def vllm_package() -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sftflow.devices import quantisation_fault
+
 REPO = Path(__file__).parents[2]
 SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
 
@@ -353,6 +355,20 @@ def test_a_second_workflow_in_the_folder_says_so_and_stops(tmp_path):
         assert planned("--directory", tmp_path)["train_adapter"] == 1
     finally:
         first.communicate("")
+
+
+@pytest.mark.skipif(quantisation_fault() is None, reason="it can run here")
+def test_a_training_that_cannot_run_here_ends_it_before_any_job(tmp_path):
+    def edit(config):
+        config["runs"]["tickets-lora"]["method"] = "qlora"
+
+    command = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    assert planned(*command)["train_adapter"] == 1  # looking is allowed
+    done = snakemake("--cores", "1", *command)
+    assert done.returncode == 1
+    assert "runs.tickets-lora.method: qlora needs " in done.stderr
+    assert not (tmp_path / "work/results/sources").exists()
+    assert snakemake("--cores", "1", *command, "results/sources/crm/manifest.json").returncode == 0
 
 
 def test_lint_finds_nothing():
