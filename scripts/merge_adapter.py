@@ -108,7 +108,7 @@ def write_model(model: Any, base: Path, built: Path, dtype: str, end_of_turn: in
 def model_card(run: dict[str, Any], proof: dict[str, Any], dtype: str) -> str:
     """Return README.md: what it was made from and what was measured of it."""
     s, t = run["settings"], run["settings"]["training"]
-    loss = run["counts"]["best_eval_loss"]
+    loss = run["counts"].get("averaged_eval_loss", run["counts"]["best_eval_loss"])
     return (
         f"# {s['run']}\n\n"
         f"- base: {run['base']['name']}\n- dataset: {run['dataset']}\n- method: {s['method']}\n"

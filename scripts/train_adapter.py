@@ -24,15 +24,7 @@ from sftflow.adapting import moves_weights, prepare
 from sftflow.checkpoints import fingerprint, newest_valid, remove_others, step_of
 from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.history import evaluations_since_best, had_stopped, history_csv, history_rows
-from sftflow.launching import (
-    SHARDED,
-    check_devices,
-    is_first,
-    is_launched,
-    launch_command,
-    run_launched,
-    without_log,
-)
+from sftflow.launching import SHARDED, is_first, is_launched, launch_again
 from sftflow.manifests import (
     canonical_json,
     read_manifest,
@@ -92,6 +84,7 @@ class Run:
 
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""
+        from sftflow.averaging import average_of
         from sftflow.trainer import MaskedTrainer, score_trained_positions_only
         from sftflow.training import schedule, start_model, trainer_settings
 
@@ -105,6 +98,7 @@ class Run:
         if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
             self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
         adapter = prepare(model, spec, self.base["name"], self.plan.steps, str(self.args.model))
+        average = average_of(spec["training"]["average_checkpoints"], self.plan)
         trainer = MaskedTrainer(
             model=model,
             args=settings,
@@ -112,8 +106,9 @@ class Run:
             eval_dataset=self.validation if evaluates else None,
             processing_class=self.tokenizer,
             peft_config=adapter,
-            callbacks=self._callbacks(model, evaluates),
+            callbacks=[*self._callbacks(model, evaluates), *([average] if average else [])],
         )
+        trainer.average = average
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
         trainer.ranked = spec["method"] == "adalora"
@@ -167,7 +162,8 @@ class Run:
         state = trainer.state
         best = state.best_global_step
         keep_best = self.spec["training"]["load_best_model_at_end"] and best
-        if keep_best and best != state.global_step:
+        averaged = self._averaged(trainer)
+        if keep_best and not averaged and best != state.global_step:
             trainer.load_best()
         return {
             "rows": len(self.train),
@@ -178,9 +174,18 @@ class Run:
             "trainable_parameters": trainable,
             "best_step": best,
             "best_eval_loss": state.best_metric,
-            "kept_step": best if keep_best else state.global_step,
+            "kept_step": best if keep_best and not averaged else state.global_step,
             **({"stopped_early": self._stopped_early(trainer)} if self.patience else {}),
+            **averaged,
         }
+
+    def _averaged(self, trainer: Any) -> dict[str, Any]:
+        """Put the mean of the weights into the model if one is asked for; return its counts."""
+        if trainer.average is None:
+            return {}
+        trainer.average.put_into(trainer.model)
+        loss = trainer.validation_loss() if trainer.eval_dataset is not None else None
+        return {"averaged_steps": trainer.average.steps, "averaged_eval_loss": loss}
 
     def _newest(self) -> tuple[Path | None, list[str]]:
         """Return the checkpoint to go on from, None at the start, and what is to be said."""
@@ -268,20 +273,6 @@ class Run:
         remove_others(args.checkpoints, self.fingerprint)
 
 
-def launch_again(spec: dict[str, Any], argv: list[str]) -> None:
-    """Run this script in several processes; only the first of them writes."""
-    import torch
-
-    from sftflow.training import computing_dtype
-
-    launch, gpus = spec["launch"], torch.cuda.device_count()
-    check_devices(launch, gpus)
-    dtype = computing_dtype(spec["training"]["dtype"])
-    accumulation = spec["training"]["gradient_accumulation_steps"]
-    script = [str(Path(__file__).resolve()), *without_log(argv)]
-    run_launched(launch_command(launch, script, dtype, accumulation), on_cpu=not gpus)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Train, write, and only then vouch for the result."""
     os.environ.update(QUIET)
@@ -291,7 +282,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--code", default="", help="digest of the code; part of the fingerprint")
     args = parser.parse_args(argv)
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
-        launch_again(args.spec, argv)
+        launch_again(Path(__file__).resolve(), args.spec, argv)
         return
     run = Run(args, args.spec)
     trainer = run.make_trainer()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sftflow.stage import StageError, console
@@ -118,3 +119,17 @@ def run_launched(command: Sequence[str], on_cpu: bool) -> None:
     code = child.wait()
     if code:
         raise StageError(fault or f"a training process ended with status {code}; see the log")
+
+
+def launch_again(script: Path, spec: Mapping[str, Any], argv: Sequence[str]) -> None:
+    """Run a training script in several processes; only the first of them writes."""
+    import torch
+
+    from sftflow.training import computing_dtype
+
+    launch, gpus = spec["launch"], torch.cuda.device_count()
+    check_devices(launch, gpus)
+    dtype = computing_dtype(spec["training"]["dtype"])
+    accumulation = spec["training"]["gradient_accumulation_steps"]
+    command = launch_command(launch, [str(script), *without_log(argv)], dtype, accumulation)
+    run_launched(command, on_cpu=not gpus)

@@ -190,7 +190,9 @@ def run_row(
         "steps": counts.get("steps"),
         "trainable": counts.get("trainable_parameters"),
         "parameters": counts.get("parameters"),
-        "validation_loss": counts.get("best_eval_loss", min(validation, default=None)),
+        "validation_loss": counts.get(
+            "averaged_eval_loss", counts.get("best_eval_loss", min(validation, default=None))
+        ),
         "merged": merge_proof(known.get(f"models/{name}", {})),
         "settings": flat_settings({**shown, **facts}),
     }

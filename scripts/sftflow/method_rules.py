@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from sftflow.launching import SHARDED
 from sftflow.methods import METHODS, MUTATING, OPTIONS
@@ -118,11 +117,22 @@ def _training_faults(config: dict, run: dict) -> Iterator[str]:
             "training.early_stopping_patience: dataset "
             f"'{run['dataset']}' has no validation rows; set its split.validation"
         )
-    strategy: Any = run["launch"]["strategy"]
+    average = training["average_checkpoints"]
+    if average is not None and patience is not None:
+        yield (
+            "training.average_checkpoints: stands beside early_stopping_patience, with which the "
+            "last steps are not known before; leave one of them out"
+        )
+    yield from _sharded_faults(run)
+
+
+def _sharded_faults(run: dict) -> Iterator[str]:
+    method, training, strategy = run["method"], run["training"], run["launch"]["strategy"]
     if run["launch"]["num_processes"] > 1 and strategy in SHARDED:
         moved = METHODS[method].options == "lora" and run["lora"]["init"] in MUTATING
         if METHODS[method].own_state or moved:
             what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
             yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
-        elif training["layerwise_lr_decay"] is not None:
-            yield f"launch.strategy: {strategy} hides the layers from layerwise_lr_decay; use ddp"
+        for key in ("layerwise_lr_decay", "average_checkpoints"):
+            if training[key] is not None:
+                yield f"launch.strategy: {strategy} does not work with training.{key}; use ddp"

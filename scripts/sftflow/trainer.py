@@ -18,6 +18,7 @@ import torch
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
+from sftflow.averaging import Average
 from sftflow.checkpoints import prune, seal
 from sftflow.manifests import write_text
 from sftflow.masks import IGNORED
@@ -50,6 +51,7 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
     own_optimizer: Callable[[MaskedTrainer], Any] | None = None  # None: the same rate for all
     own_state = False  # checkpoints hold what PEFT does not save of this method
     ranked = False  # AdaLoRA
+    average: Average | None = None  # of the weights at several steps
 
     def create_optimizer(self, model=None):
         """Return the optimizer, made anew if the method has one of its own."""
@@ -75,6 +77,8 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
             super()._save(output_dir, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        if self.average is not None:
+            self.average.load(Path(resume_from_checkpoint), self.model.device)
         if has_state(Path(resume_from_checkpoint)):
             load_state(self.model, Path(resume_from_checkpoint))
         else:
@@ -105,10 +109,24 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
             folder = Path(self.args.output_dir)
             if self.own_state:
                 save_state(self.model, folder / f"checkpoint-{self.state.global_step}")
+            if self.average is not None:
+                self.average.save(folder / f"checkpoint-{self.state.global_step}")
             seal(folder / f"checkpoint-{self.state.global_step}")
             prune(folder, self.state.best_global_step)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # noqa: ARG002
+        """Log the validation loss, and tell those who wait for it."""
+        training = self.model.training
+        self.model.eval()  # the parent's log() looks at it
+        metrics = {f"{metric_key_prefix}_loss": self.validation_loss(eval_dataset)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        self.model.train(training)
+        return metrics
+
+    def validation_loss(self, eval_dataset=None) -> float:
         """Return the mean loss per trained token; the parent's is a mean of batch means."""
         training = self.model.training
         self.model.eval()
@@ -120,13 +138,8 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
                 loss = self.compute_loss(self.model_wrapped, inputs)
             total += torch.stack([loss.double() * count, count.double()])
         nll, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
-        metrics = {f"{metric_key_prefix}_loss": nll / tokens}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
         self.model.train(training)
-        return metrics
+        return nll / tokens
 
 
 class Watch(TrainerCallback):

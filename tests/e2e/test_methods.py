@@ -27,6 +27,7 @@ VARIANTS = {
 TRAINING = {  # beside it, so that a resume is tested with these too
     "three-in-one": {"neftune_noise_alpha": 5.0},
     "full": {"layerwise_lr_decay": 0.7},
+    "last_n_layers": {"average_checkpoints": 3},
 }
 OTHERS = [name for name in METHODS if name not in ("lora", "qlora")]
 
@@ -161,7 +162,7 @@ def sealed(monkeypatch, spec, killed_at=None):
 
 # One of each layout of what must be kept: a whole model, moved weights and two learning rates, a
 # network that PEFT does not save, AdaLoRA's averages. Plain adapters: test_training.py.
-@pytest.mark.parametrize("name", ["full", "three-in-one", "p_tuning", "adalora"])
+@pytest.mark.parametrize("name", ["full", "last_n_layers", "three-in-one", "p_tuning", "adalora"])
 def test_a_resumed_run_ends_with_the_same_bytes(trained, folder, monkeypatch, name):
     spec = {**spec_of(name), "run": f"killed-{name}"}
     assert sealed(monkeypatch, spec, "checkpoint-9")[-1] == "checkpoint-9"
@@ -193,6 +194,28 @@ def test_only_what_a_method_trains_has_changed(trained, folder):
     assert changed("last_n_layers") == {
         key for key in base if "layers.1." in key or key == "model.norm.weight"
     }
+
+
+def test_what_is_kept_is_the_mean_of_the_last_checkpoints(trained, folder, monkeypatch):
+    from safetensors.torch import load_file
+
+    from sftflow import trainer
+
+    counts = trained["last_n_layers"]["counts"]
+    assert counts["averaged_steps"] == [6, 9, 12]  # saved every third step
+    monkeypatch.setattr(trainer, "prune", lambda *_: None)  # keep them all, to look at them
+    spec = spec_of("last_n_layers")
+    plain = {**spec["training"], "average_checkpoints": None}
+    run(toy.training({**spec, "run": "steps", "training": plain}))
+    (below,) = (folder / "results/runs/steps/checkpoints").iterdir()
+    steps = [load_file(below / f"checkpoint-{n}/model.safetensors") for n in (6, 9, 12)]
+    kept = load_file(folder / "results/runs/last_n_layers/adapter/model.safetensors")
+    for name in kept:
+        mean = sum(step[name].double() for step in steps) / 3
+        assert float((kept[name] - mean).abs().max()) < 1e-6
+    name = "model.layers.1.mlp.up_proj.weight"
+    assert float((kept[name] - steps[-1][name]).abs().max()) > 1e-4
+    assert abs(counts["averaged_eval_loss"] - losses(folder, "last_n_layers")[1][-1]) > 1e-5
 
 
 def test_a_run_starts_from_another_ones_model(trained, folder):

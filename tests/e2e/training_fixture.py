@@ -56,6 +56,7 @@ SPEC = {
         "neftune_noise_alpha": None,
         "layerwise_lr_decay": None,
         "early_stopping_patience": None,
+        "average_checkpoints": None,
     },
     "launch": {"num_processes": 1, "strategy": "ddp"},
 }

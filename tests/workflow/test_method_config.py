@@ -112,6 +112,14 @@ BROKEN = {
         run(lora={"init": "pissa"}, launch=FSDP),
         "launch.strategy: fsdp does not work with lora.init pissa; use ddp",
     ),
+    "mean of steps that are not known": (
+        run(training={"average_checkpoints": 3, "early_stopping_patience": 2}),
+        "training.average_checkpoints: stands beside early_stopping_patience",
+    ),
+    "mean of shards": (
+        run(launch=FSDP, training={"average_checkpoints": 3}),
+        "launch.strategy: fsdp does not work with training.average_checkpoints; use ddp",
+    ),
     "decay of 1": (
         run(training={"layerwise_lr_decay": 1}),
         "layerwise_lr_decay: 1 is out of range, must be less than 1",
