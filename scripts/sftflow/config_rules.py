@@ -131,20 +131,32 @@ def _runs(config: dict, root: Path) -> Iterator[str]:
                 f"runs.{name}.max_length: {run['max_length']} is more than the "
                 f"{positions} positions of base '{root_base(config, name)}'"
             )
+        layers = _base_number(config, root, root_base(config, name), "num_hidden_layers")
+        trained = run["last_n_layers"]["n"] if run["method"] == "last_n_layers" else 0
+        if layers is not None and trained > layers:
+            yield (
+                f"runs.{name}.last_n_layers.n: {trained} is more than the {layers} layers of base "
+                f"'{root_base(config, name)}'"
+            )
 
 
 def max_positions(config: dict, root: Path, base: str) -> int | None:
     """Return the longest sequence of a base (tokens), None where only the hub knows."""
+    return _base_number(config, root, base, "max_position_embeddings")
+
+
+def _base_number(config: dict, root: Path, base: str, key: str) -> int | None:
+    """Return a number of a base's config.json, None where only the hub knows."""
     entry = config["bases"][base]
     if entry["make"] is not None:
-        return entry["make"]["max_position_embeddings"]
+        return entry["make"][key]
     if entry["path"] is None:
         return None
     try:
         said = json.loads((root / entry["path"] / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return said.get("max_position_embeddings") if isinstance(said, dict) else None
+    return said.get(key) if isinstance(said, dict) else None
 
 
 def _lengths(config: dict, root: Path) -> Iterator[str]:

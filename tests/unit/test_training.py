@@ -1,6 +1,6 @@
 import pytest
 
-from sftflow.adapting import lora_config
+from sftflow.adapting import lora_config, prepare
 from sftflow.stage import StageError
 from sftflow.training import computing_dtype, schedule, start_model
 
@@ -59,6 +59,35 @@ def test_targets_that_match_nothing_are_named(model):
     config = lora_config({**LORA, "target_modules": ["q_proj", "mlp.up_proj"]}, model, "b")
     assert config.target_modules == {"q_proj", "mlp.up_proj"}
     assert lora_config({**LORA, "target_modules": "all-linear"}, model, "b").r == 4
+
+
+def test_a_method_that_does_not_fit_the_model_says_so(model):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    llama = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=1, vocab_size=8))
+    with pytest.raises(StageError, match="bitfit trains biases, and b has none; use ia3 or lora"):
+        prepare(llama, {"method": "bitfit"}, "b", 10, "")
+    spec = {"method": "last_n_layers", "last_n_layers": {"n": 2}}
+    with pytest.raises(StageError, match=r"last_n_layers\.n: 2 is more than the 1 layers of b"):
+        prepare(llama, spec, "b", 10, "")
+    ia3 = {"target_modules": None, "feedforward_modules": None}
+    llama.config.model_type = "newer"
+    with pytest.raises(StageError, match=r"a model of type newer; name keys, values"):
+        prepare(llama, {"method": "ia3", "ia3": ia3}, "b", 10, "")
+    ia3 = {"target_modules": ["k_proj", "up"], "feedforward_modules": None}
+    with pytest.raises(StageError, match=r"ia3\.target_modules: 'up' matches nothing in b"):
+        prepare(llama, {"method": "ia3", "ia3": ia3}, "b", 10, "")
+
+
+def test_adalora_needs_steps_to_take_ranks_away_in(model):
+    options = {"init_r": 6, "target_r": 4, "lora_alpha": 8, "lora_dropout": 0, "interval": 1}
+    options |= {"orth_reg_weight": 0.5, "target_modules": "all-linear"}
+    spec = {"method": "adalora", "adalora": {**options, "warmup_share": 0.1, "final_share": 0.5}}
+    config = prepare(model, spec, "b", 100, "")
+    assert (config.tinit, config.tfinal, config.total_step) == (10, 50, 100)
+    with pytest.raises(StageError, match="of 2 steps none is left to take ranks away in"):
+        prepare(model, spec, "b", 2, "")
 
 
 def test_a_weight_that_would_be_made_up_stops_the_stage(model, tmp_path):

@@ -120,6 +120,10 @@ BROKEN = {
         run(launch=FSDP, training={"average_checkpoints": 3}),
         "launch.strategy: fsdp does not work with training.average_checkpoints; use ddp",
     ),
+    "more layers than there are": (
+        run("last_n_layers", last_n_layers={"n": 5}),
+        "runs.r.last_n_layers.n: 5 is more than the 4 layers of base 'tiny'",
+    ),
     "decay of 1": (
         run(training={"layerwise_lr_decay": 1}),
         "layerwise_lr_decay: 1 is out of range, must be less than 1",
