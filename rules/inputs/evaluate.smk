@@ -49,8 +49,9 @@ def judge_spec(wildcards):
 
 
 def all_verdicts(wildcards):
-    """Return the verdicts on every training."""
-    return [f"results/runs/{run}/verdicts.json" for run in RUNS]
+    """Return the verdicts on every training whose model is measured."""
+    runs = plan.measured_runs(CONFIG)
+    return [f"results/runs/{run}/verdicts.json" for run in runs]
 
 
 def all_measurements(wildcards):
