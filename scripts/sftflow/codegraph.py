@@ -50,6 +50,7 @@ _kept: set[Path] = set()
 def remember_trees(path: Path) -> None:
     """Use what an earlier process found in ``path``, and keep there what this one finds."""
     global _said  # one memory per process
+    path = path.absolute()  # what is kept at the end is kept from another folder
     with suppress(OSError, ValueError):
         known = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(known, dict) and known.get("format") == MEMORY:

@@ -23,7 +23,9 @@ class Digests:
 
     def __init__(self, path: Path | str) -> None:
         """Remember what the JSON file ``path`` holds; start empty if it is not one of ours."""
-        self._path = Path(path)
+        # Snakemake leaves the folder of --directory before it ends, and `save` comes after that.
+        self._home = Path.cwd()
+        self._path = self._home / path
         self._known: dict[str, list] = {}
         self._changed = False
         try:
@@ -67,7 +69,7 @@ class Digests:
         """Keep what is remembered of files that are still there; say nothing if it can't be."""
         if not self._changed or not self._path.parent.parent.is_dir():
             return
-        known = {path: entry for path, entry in self._known.items() if Path(path).exists()}
+        known = {p: entry for p, entry in self._known.items() if (self._home / p).exists()}
         try:
             write_text(self._path, json.dumps(known, separators=(",", ":")))
         except OSError:  # a memory only: without it, files are read again

@@ -90,3 +90,17 @@ def test_nothing_is_kept_where_there_are_no_results(tmp_path):
     digests.file(old(tmp_path / "a", "one"))
     digests.save()
     assert not (tmp_path / "results").exists()
+
+
+def test_digests_are_kept_from_another_folder(tmp_path, monkeypatch):
+    """With --directory, Snakemake is back in the folder it was called in when all is done."""
+    work = tmp_path / "work"
+    (work / "results").mkdir(parents=True)
+    (work / "a.txt").write_text("a")
+    os.utime(work / "a.txt", (1, 1))
+    monkeypatch.chdir(work)
+    digests = Digests("results/.cache/digests.json")
+    digests.file("a.txt")
+    monkeypatch.chdir(tmp_path)
+    digests.save()
+    assert "a.txt" in (work / "results/.cache/digests.json").read_text()
