@@ -604,6 +604,7 @@ TABLE = [*NOTHING, *STOPPED, *CHANGED]
 
 # These undo the edit before them, or are made by running sftflow: no edits of stock Snakemake's.
 CONTINUED = {
+    "moved back",
     "the step off and on again",
     "the row taken back before a training saw it",
     "the row as it was",
