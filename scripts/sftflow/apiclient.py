@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sftflow.stage import StageError
@@ -21,8 +21,6 @@ def openai_client(
     ``who`` begins the sentence of a fault. The client tries 429, 5xx and broken connections
     again by itself, with growing pauses or as long as the server says.
     """
-    import openai
-
     parts = urlsplit(base_url)
     if parts.username or parts.password:
         raise StageError(
@@ -34,6 +32,23 @@ def openai_client(
             f"{who}: the environment variable {api_key_env} is not set; it must hold the key of "
             f"{parts.hostname}"
         )
+    return _client(base_url, key, max_retries, timeout_s)
+
+
+def local_client(base_url: str, key: str, max_retries: int, timeout_s: float) -> openai.OpenAI:
+    """Return a client of a server on this machine: no proxy stands before it."""
+    import openai
+
+    direct = openai.DefaultHttpxClient(trust_env=False)
+    return _client(base_url, key, max_retries, timeout_s, http_client=direct)
+
+
+def _client(
+    base_url: str, key: str, max_retries: int, timeout_s: float, **more: Any
+) -> openai.OpenAI:
+    """Return a client that takes nothing from OpenAI's environment variables."""
+    import openai
+
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line per request
     return openai.OpenAI(
         base_url=base_url,
@@ -42,22 +57,7 @@ def openai_client(
         project="",
         max_retries=max_retries,
         timeout=timeout_s,
-    )
-
-
-def local_client(base_url: str, key: str, max_retries: int, timeout_s: float) -> openai.OpenAI:
-    """Return a client of a server on this machine: no proxy stands before it."""
-    import openai
-
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    return openai.OpenAI(
-        base_url=base_url,
-        api_key=key,
-        organization="",
-        project="",
-        max_retries=max_retries,
-        timeout=timeout_s,
-        http_client=openai.DefaultHttpxClient(trust_env=False),
+        **more,
     )
 
 

@@ -1,5 +1,7 @@
 """The map of a dataset's prompts: a fair draw, the same every time, near what is alike."""
 
+import base64
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from steps_fixture import talk
 from sftflow import embeddingmap
 from sftflow.datacharts import scatter
 from sftflow.embeddingmap import FEWEST, placed, sampled
+from sftflow.plots import TUNED_COLORS
 
 
 def rows(count):
@@ -54,4 +57,9 @@ def test_too_few_are_no_map():
 
 def test_the_picture_has_a_colour_for_each_source():
     points = [[f"{i}", "abc"[i % 3], i / 30, -i / 30] for i in range(30)]
-    assert scatter(points, ["a", "b", "c"]) != scatter([[p[0], "a", *p[2:]] for p in points], ["a"])
+    kind, _, text = scatter(points, ["a", "b", "c"]).partition(",")
+    drawn = base64.b64decode(text).decode()
+    assert kind == "data:image/svg+xml;base64"
+    for color in TUNED_COLORS[:3]:
+        assert drawn.count(f'fill="{color}"') >= 10
+    assert TUNED_COLORS[3] not in drawn
