@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import pytest
+from broken_config import assert_one_fault, faults, load
 
 from sftflow.config import fill_defaults, load_config, schema
 from sftflow.configfile import ConfigFault, read_yaml
@@ -32,19 +32,6 @@ def edited(**changes) -> dict:
             place = place.setdefault(part.replace("talk_lora", "talk-lora"), {})
         place[last] = value
     return config
-
-
-def load(folder: Path, config: dict | str) -> dict:
-    (folder / "rows.jsonl").write_text("{}\n")
-    path = folder / "config.yaml"
-    path.write_text(config if isinstance(config, str) else json.dumps(config))
-    return load_config([path])
-
-
-def faults(folder: Path, config: dict | str) -> list[str]:
-    with pytest.raises(ConfigFault) as caught:
-        load(folder, config)
-    return caught.value.faults
 
 
 def cleaned(*steps: dict) -> dict:
@@ -479,10 +466,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_fault_is_told_in_a_sentence(name, tmp_path):
-    config, sentence = BROKEN[name]
-    told = faults(tmp_path, config)
-    assert any(sentence in fault for fault in told), told
-    assert len(told) == 1, told
+    assert_one_fault(tmp_path, *BROKEN[name])
 
 
 def test_all_faults_are_told_at_once(tmp_path):
