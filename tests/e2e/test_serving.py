@@ -278,6 +278,13 @@ def test_the_server_listens_on_loopback_and_its_key_is_nowhere(stage):
     assert not any(server.api_key in text for text in commands + logs)
 
 
+def test_the_engine_has_not_imported_all_again(stage):
+    """vLLM spawns it, and Python then starts a tracker of what processes share; ours is a fork."""
+    members = group_members(stage.serving().server_pid)
+    commands = [" ".join(psutil.Process(pid).cmdline()) for pid in members]
+    assert len(members) >= 2 and not any("resource_tracker" in text for text in commands)
+
+
 def test_kill_9_of_the_supervisor_leaves_no_process(stage):
     """The last of this start."""
     server = stage.serving()
