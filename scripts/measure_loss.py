@@ -25,6 +25,7 @@ from sftflow.estimates import ratio_estimate
 from sftflow.jobs import project_path
 from sftflow.losses import Score, Scored, batch_scores, batches, scored_tokens, windows
 from sftflow.manifests import write_json
+from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
 from sftflow.recitation import recitation, sides
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -118,6 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--templated", type=Path, nargs="*", default=[])
     args = parser.parse_args(argv)
     spec, asked = args.spec, args.spec["memorisation"]
+    import_models()
     model, tokenizer = load(args.model)
     limits = [spec.get("max_length"), getattr(model.config, "max_position_embeddings", None)]
     length = min([MAX_LENGTH, *(n for n in limits if n)])

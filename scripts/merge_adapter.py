@@ -29,6 +29,7 @@ from sftflow.merging import (
 )
 from sftflow.methods import METHODS
 from sftflow.modelfolders import write_start_sums
+from sftflow.modelimports import import_models
 from sftflow.records import read_rows
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -129,6 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     run = read_manifest(args.run / "manifest.json")
     check_payloads(args.run, "adapter/")
     check_base(run, args.base)
+    import_models()
     end_of_turn = read_manifest(args.templated / "manifest.json")["end_of_turn"]["id"]
     dtype = target_dtype(spec["dtype"], args.base)
     rows = proof_rows(read_rows(args.templated / "validation.parquet", batch_rows=64))

@@ -33,6 +33,7 @@ from sftflow.modelfolders import (
     write_start_sums,
     write_tokenizer_sums,
 )
+from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_as_others_do, name_class, tokenizer_digests
 from sftflow.pretraining import make_model
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -149,6 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_parser(__doc__, "model", "manifest").parse_args(argv)
     spec = args.spec
     template = template_text(spec)
+    import_models()
     with built_beside(args.model) as folder:
         source = fill(folder, spec)
         if template is not None:

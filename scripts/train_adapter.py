@@ -33,6 +33,7 @@ from sftflow.manifests import (
     write_text,
 )
 from sftflow.methods import METHODS
+from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.trainrows import check_labels, check_same_tokenizer, load_rows
@@ -284,6 +285,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(__file__).resolve(), args.spec, argv)
         return
+    import_models()
     run = Run(args, args.spec)
     trainer = run.make_trainer()
     counts = run.fit(trainer)

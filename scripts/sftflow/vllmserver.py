@@ -9,25 +9,34 @@ and has one thread of Python's. On a GPU vLLM decides.
 
 import gc
 
+from sftflow.modelimports import import_models
 
-def fork_engine() -> None:
-    """Let the engine's process begin as a copy of this one, not with importing all modules."""
+
+def stay_in_process() -> None:
+    """Begin no process with importing all modules again: neither the engine nor a first look.
+
+    The first look, at what a model class can do, is in a process of its own so that CUDA is not
+    touched; vLLM keeps what it saw in a cache.
+    """
     import multiprocessing
 
+    import vllm.model_executor.models.registry as looks
     import vllm.v1.engine.core  # noqa: F401  what the engine would import
     import vllm.v1.engine.utils as starts
 
+    looks._run_in_subprocess = lambda look: look()
     starts.get_mp_context = lambda: multiprocessing.get_context("fork")
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the second is what multiprocessing calls it
     gc.disable()
+    import_models()
     if __name__ == "__main__":
         from vllm.entrypoints.launchers.api_server.entry import main
         from vllm.platforms import current_platform
 
         if current_platform.is_cpu():
-            fork_engine()
+            stay_in_process()
     else:
         import vllm.v1.engine.core  # noqa: F401
     gc.freeze()
