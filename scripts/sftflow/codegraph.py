@@ -155,6 +155,7 @@ def code_digest(stage: str) -> str:
     return digest
 
 
+@cache
 def _definitions(path: Path) -> dict[str, str]:
     """Return name -> digest of a module's functions and methods, and of all else in it ("")."""
     if path.suffix != ".py":

@@ -25,6 +25,7 @@ def scripts(tmp_path, monkeypatch):
 def digest(stage="stage"):
     codegraph._file_facts.cache_clear()
     codegraph._data_digest.cache_clear()
+    codegraph._definitions.cache_clear()
     codegraph.code_digest.cache_clear()
     return codegraph.code_digest(stage)
 
