@@ -8,9 +8,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from threading import Thread
 
-from staleness.project import REPO, Project
+from embedding_fixture import write_embedding_model
+from generator_fixture import Server, asked
+
+from staleness.project import REPO, Project, prompt
 
 
 def set_key(*keys: str | int, to: object) -> Callable[[Project], None]:
@@ -237,4 +242,41 @@ def interrupted(project: Project) -> None:
 def renamed_source_file(project: Project) -> None:
     project.path("raw/b.csv").rename(project.path("raw") / "c.csv")
     project.config["sources"]["b"]["path"] = "raw/c.csv"
+    project.write_config()
+
+
+@cache
+def generator() -> str:
+    """Return the address of a server, started once, whose answer follows from the prompt."""
+    server = Server(lambda body: f"That is what you get if you {asked(body).lower()}, and more.")
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/v1"
+
+
+def made_source(project: Project) -> None:
+    """Ask a model for rows, and train on them too."""
+    lines = [prompt(f"Draw {n} {what}") for n, what in enumerate(("cats", "dogs", "trees"))]
+    (project.folder / "raw/seeds.jsonl").write_text("".join(lines))
+    asked_for = {
+        "method": "best_of_n",
+        "from": "raw/seeds.jsonl",
+        "candidates": 2,
+        "rank": "longest",
+        "endpoint": {"base_url": generator(), "model": "teacher"},
+    }
+    project.config["sources"]["m"] = {"make": asked_for}
+    project.config["datasets"]["d"]["sources"] = ["a", "b", "m"]
+    project.write_config()
+
+
+def semantic_step(project: Project) -> None:
+    """Look for rows that mean the same; texts of other words are none."""
+    made = write_embedding_model(project.folder / "raw/bert")
+    step = {"step": "semantic_duplicates", "model": f"raw/bert/{made.name}", "threshold": 1.0}
+    project.config["datasets"]["d"]["clean"].append(step)
+    project.write_config()
+
+
+def no_semantic_step(project: Project) -> None:
+    assert project.config["datasets"]["d"]["clean"].pop()["step"] == "semantic_duplicates"
     project.write_config()

@@ -22,7 +22,9 @@ from staleness.changes import (
     drop_key,
     first_row,
     interrupted,
+    made_source,
     move_deeper,
+    no_semantic_step,
     nudge_a_weight,
     other_package,
     raw_files,
@@ -30,6 +32,7 @@ from staleness.changes import (
     reorder_keys,
     replace,
     rows_of_a,
+    semantic_step,
     set_key,
     swap_rows,
     template_start,
@@ -310,6 +313,48 @@ STOPPED = [
         drop_key("sources", "a", "columns"),
         {*GROUPED, *TOKENS},
     ),
+    # No two rows are as alike as that, and none means the same as another: the bytes stay.
+    Edit(
+        "how alike rows on two sides of the split may be",
+        set_key("datasets", "d", "split", "near_duplicates", to=0.9),
+        {"split_dataset d", *PAGES},
+    ),
+    Edit(
+        "rows that mean the same looked for",
+        semantic_step,
+        {"clean_dataset d", "map_dataset d", *PAGES},
+    ),
+    Edit("a card in the embedding model's folder", write("raw/bert/model/README.md", "# B\n")),
+    Edit("rows that mean the same left alone", no_semantic_step, {"clean_dataset d", *PAGES}),
+    Edit(
+        "rows asked of a model",
+        made_source,
+        {"make_source m", "ingest_source m", *(DATA - {"ingest_source a"}), *TOKENS},
+        targets=TO_TOKENS,
+        stale={
+            *("make_source m", "ingest_source m"),
+            *(DATA - {"ingest_source a"}),
+            *TOKENS,
+            *RETRAINED,
+        },
+    ),
+    Edit(
+        "bounds of what is asked",
+        set_key("sources", "m", "make", "limits", to={"max_retries": 5}),
+        targets=TO_TOKENS,
+    ),
+    # The replies have other seeds and digests, and say the same.
+    Edit(
+        "the temperature of what is asked",
+        set_key("sources", "m", "make", "temperature", to=0.5),
+        {"make_source m", "ingest_source m"},
+        targets=TO_TOKENS,
+    ),
+    Edit(
+        "nothing asked any more, before a training saw it",
+        set_key("datasets", "d", "sources", to=["a", "b"]),
+        {*(DATA - {"ingest_source a"}), *TOKENS},
+    ),
     Edit("an interrupted run continued", interrupted, {"build_report"}),
     Edit("the page's title", set_key("title", to="smaller"), {"build_report"}),
     Edit(
@@ -411,6 +456,11 @@ CONTINUED = {
     "benchmark questions as before",
     "no mix again, before a training saw it",
     "the group column off again",
+    "a card in the embedding model's folder",
+    "rows that mean the same left alone",
+    "bounds of what is asked",
+    "the temperature of what is asked",
+    "nothing asked any more, before a training saw it",
     "a run removed",
     "an interrupted run continued",
 }
