@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 
 from sftflow.apiclient import told
 from sftflow.backends import RemoteAPI, ServedBase, Unaskable
-from sftflow.replycache import Reply, ReplyCache, request_digest
+from sftflow.replycache import UNASKABLE, Reply, ReplyCache, request_digest
 from sftflow.spending import Budget, Pace, Stopped, most_prompt_tokens
 from sftflow.stage import StageError
 
 logger = logging.getLogger("sftflow")
-UNASKABLE = "unaskable"  # finish_reason of what stands for a reply where there can't be one
 AHEAD = 4  # tasks that are handed out for each request under way, so that none waits long
 Task, Result = TypeVar("Task"), TypeVar("Result")
 

@@ -1,4 +1,4 @@
-"""Replies of a generator that were paid for, kept outside of any job's outputs.
+"""Replies of generators and judges that were paid for, kept outside of any job's outputs.
 
 One SQLite file per results folder, `results/.cache/replies.sqlite`. A reply is committed before
 it is used, so whatever ends a run, nothing is paid twice. Deleting the file costs only money.
@@ -17,11 +17,12 @@ from sftflow.manifests import canonical_json
 
 PLACE = Path("results/.cache/replies.sqlite")
 WAIT_S = 60  # for another job that writes
+UNASKABLE = "unaskable"  # finish_reason of what stands for a reply where there can't be one
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a generator said to one request; ``digest`` names the request."""
+    """What was said to one request; ``digest`` names the request."""
 
     digest: str
     text: str
@@ -67,14 +68,14 @@ class ReplyCache:
         return Reply(*row) if row else None
 
     def put(self, reply: Reply, payer: str) -> None:
-        """Keep a reply that the source ``payer`` asked for; of two to one request the first."""
+        """Keep a reply that ``payer`` asked for; of two to one request the first."""
         said = (reply.digest, reply.text, reply.finish_reason)
         kept = (*said, reply.prompt_tokens, reply.completion_tokens, payer)
         with self._lock:
             self._file.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", kept)
 
     def paid_by(self, payer: str) -> tuple[int, int]:
-        """Return the tokens of prompts and of replies that a source has ever paid."""
+        """Return the tokens of prompts and of replies that a payer has ever paid."""
         with self._lock:
             return self._file.execute(
                 "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) "

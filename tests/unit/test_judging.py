@@ -8,8 +8,8 @@ import pytest
 from steps_fixture import run_step, talk
 
 from sftflow.config import schema
-from sftflow.judgecache import PLACE
 from sftflow.judging import read_score
+from sftflow.replycache import PLACE
 from sftflow.stage import StageError
 
 KEY = "test-key-of-nobody"
