@@ -42,12 +42,15 @@ class Generator:
         pace: Pace,
         budget: Budget,
         on_failure: str,
+        who: str = "make",
     ) -> None:
         """Take who replies, retrying by itself, and what every request says.
 
         ``endpoint``: model, max_tokens_key, send_seed. ``request`` has temperature and
-        max_tokens. ``payer`` is the source that pays.
+        max_tokens. ``payer`` is who pays: a source, or a judge. ``who`` begins each sentence of a
+        fault.
         """
+        self.who = who
         self.backend, self.cache, self.endpoint, self.request = backend, cache, endpoint, request
         self.seed, self.pace, self.budget, self.on_failure = seed, pace, budget, on_failure
         self.payer = payer
@@ -117,7 +120,7 @@ class Generator:
             used = (reply.prompt_tokens, reply.completion_tokens)
             entry[1] = sum(used)
         except Stopped:
-            raise self.fatal or StageError("make: stopped before all was asked") from None
+            raise self.fatal or StageError(f"{self.who}: stopped before all was asked") from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._fault(error) from None
         finally:
@@ -143,10 +146,10 @@ class Generator:
         """Return what a failed request means; if that is the end, nothing more is sent."""
         fatal = self.backend.fatal(error)
         if fatal:
-            said = f"make: {fatal}"
+            said = f"{self.who}: {fatal}"
         elif self.on_failure == "stop":
             said = (
-                f"make: a request failed after all retries ({told(error)}); what was paid is "
+                f"{self.who}: a request failed after all retries ({told(error)}); what was paid is "
                 "kept: run again to go on, or set on_failure to reject"
             )
         else:

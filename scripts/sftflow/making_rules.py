@@ -18,11 +18,12 @@ def making_faults(config: dict, root: Path) -> Iterator[str]:
             yield f"sources.{name}: must have one of path and make; it has {what}"
         if source["make"] is not None:
             yield from _seed_faults(config, root, name)
-            yield from _bound_faults(f"sources.{name}.make", source["make"])
-            yield from _endpoint_faults(config, f"sources.{name}.make", source["make"])
+            yield from bound_faults(f"sources.{name}.make", source["make"])
+            yield from endpoint_faults(config, f"sources.{name}.make", source["make"])
 
 
-def _endpoint_faults(config: dict, key: str, make: dict) -> Iterator[str]:
+def endpoint_faults(config: dict, key: str, make: dict) -> Iterator[str]:
+    """Yield the faults of who is asked, where that is a base served here."""
     endpoint = make["endpoint"]
     if endpoint["base_url"] is not None:
         return
@@ -63,7 +64,8 @@ def _seed_faults(config: dict, root: Path, name: str) -> Iterator[str]:
         yield f"{key}: {error}; rows of another form are read by a source of their own"
 
 
-def _bound_faults(key: str, make: dict) -> Iterator[str]:
+def bound_faults(key: str, make: dict) -> Iterator[str]:
+    """Yield the faults of what bounds requests and of what they say."""
     if make["limits"]["max_cost"] is not None and make["price_per_million"] is None:
         yield f"{key}.limits.max_cost: needs price_per_million to know what a token costs"
     own = {"model", "messages", "max_tokens", "temperature", "seed", "n", "stream"}

@@ -7,8 +7,6 @@ scripts with the digests named in it and fetch nothing.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from markupsafe import Markup
 from sftflow import figures, judgements, lineage, plots, samples, speed, verdicts
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
+from sftflow.pagepolicy import policy
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -208,16 +207,6 @@ def answer_section(
         "chars": spec["sample_chars"],
         "models_left_out": len(answered) - len(some),
     }
-
-
-def policy(*scripts: str) -> str:
-    """Return a Content-Security-Policy under which these scripts run and nothing is fetched."""
-    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def library() -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sftflow.answers import read_jsonl
+from sftflow.prompttext import prompt_text
 from sftflow.stage import StageError
 
 # Everything that a page can't show or that changes how the rest is shown: control characters
@@ -96,19 +96,3 @@ def _answer(
         "cut": row is not None and row.get("finish_reason") == "length",
         "too_long": row is not None and row.get("finish_reason") == "prompt_too_long",
     }
-
-
-def prompt_text(row: Mapping[str, Any]) -> str:
-    """Return the prompt of a generated row: the user's words, or all turns with their roles."""
-    turns = [(turn["role"], turn_text(turn)) for turn in row["messages"]]
-    if len(turns) == 1:
-        return turns[0][1]
-    return "\n".join(f"{role}: {text}" for role, text in turns)
-
-
-def turn_text(turn: Mapping[str, Any]) -> str:
-    """Return what a turn says, tool calls as JSON."""
-    said = [turn["content"]] if turn.get("content") else []
-    if turn.get("tool_calls"):
-        said.append(json.dumps(turn["tool_calls"], ensure_ascii=False))
-    return "\n".join(map(str, said))

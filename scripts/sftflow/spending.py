@@ -86,8 +86,13 @@ class Budget:
         most_cost: float | None,
         price: Mapping[str, float] | None,
         paid: tuple[int, int],
+        who: str = "make",
     ) -> None:
-        """Take what may be used in all (None is no bound) and the tokens paid by earlier runs."""
+        """Take what may be used in all (None is no bound) and the tokens paid by earlier runs.
+
+        ``who`` begins each sentence of a fault.
+        """
+        self.who = who
         self.most_tokens, self.most_cost, self.price = most_tokens, most_cost, price
         self.prompt_tokens, self.completion_tokens = paid
         self._reserved: list[tuple[int, int]] = []
@@ -113,14 +118,14 @@ class Budget:
         kept = "what was paid is kept: raise it to go on, or lower rows"
         if self.most_tokens is not None and used + prompt + completion > self.most_tokens:
             return (
-                f"make: the next request could go over max_total_tokens {self.most_tokens:,} "
+                f"{self.who}: the next request could go over max_total_tokens {self.most_tokens:,} "
                 f"({used:,} paid so far, up to {prompt + completion:,} more); {kept}"
             )
         paid = cost(self.price, self.prompt_tokens, self.completion_tokens)
         more = cost(self.price, prompt, completion)
         if self.most_cost is not None and paid + more > self.most_cost:
             return (
-                f"make: the next request could go over max_cost {self.most_cost:g} "
+                f"{self.who}: the next request could go over max_cost {self.most_cost:g} "
                 f"({paid:.4g} paid so far, up to {more:.4g} more); {kept}"
             )
         return None
