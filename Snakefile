@@ -21,6 +21,7 @@ include: "rules/template.smk"
 include: "rules/train.smk"
 include: "rules/serve.smk"
 include: "rules/measure.smk"
+include: "rules/in_context.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 

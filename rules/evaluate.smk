@@ -21,6 +21,8 @@ rule score_answers:
         "results/benchmarks/score_answers/{model}.tsv"
     conda:
         "../envs/conda.yaml"
+    wildcard_constraints:
+        model=any_of([*MODELS, *plan.in_context_models(CONFIG)]),
     params:
         code=code("score_answers"),
         packages=packages("scores"),
@@ -103,7 +105,7 @@ rule summarize_results:
     params:
         code=code("summarize_results"),
         packages=packages("report"),
-        spec=spec_text(models=models_spec()),
+        spec=spec_text(models=models_spec(), in_context=in_context_entries()),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.spec:q}'
         " --log {log} --results results --summary {output.summary}"

@@ -6,7 +6,8 @@ reads   under results: summary.csv, eval/{model}/latency.json and generations.js
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,
-        ...}}, and optionally headline ("group/metric" to put first), sample_answers,
+        ...}}, in_context as in
+        summarize_results, and optionally headline ("group/metric" to put first), sample_answers,
         sample_chars, redact_samples
 """
 

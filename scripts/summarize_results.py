@@ -3,7 +3,8 @@
 reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json
 writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency or loss),
         metric, value, stderr, n; an empty cell is something that was asked for and is not there
-spec    models: list of {name, kind, base, suites: [names], datasets: [names]}
+spec    models: list of {name, kind, base, suites: [names], datasets: [names]}; in_context: the same
+        of bases with examples in their prompt, of which there are scores only
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_parser(__doc__, "results", "summary").parse_args(argv)
     models = args.spec["models"]
     measured = [row for model in models for row in measurements(args.results, model)]
+    in_context = args.spec.get("in_context", [])
+    measured += [row for model in in_context for row in measurements(args.results, model)]
     rows = with_gaps(measured, [row for model in models for row in asked(model)])
     write_summary(args.summary, rows)
     gaps = sum(row.value is None for row in rows)

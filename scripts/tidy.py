@@ -46,7 +46,7 @@ def names_in_use(config: Mapping) -> dict[str, set[str]]:
         "templated": set(plan.templated_specs(config)),
         "runs": set(config["runs"]),
         "models": measured | set(plan.merged_runs(config)),
-        "eval": measured,
+        "eval": measured | set(plan.in_context_models(config)),
     }
 
 

@@ -3,11 +3,16 @@
 
 def score_spec(wildcards):
     """Return the metrics of each prompt set of a model; null lets the references decide."""
+    in_context = plan.in_context_models(CONFIG)
+    model, _ = in_context.get(wildcards.model, (wildcards.model, 0))
     sets = {
         name: {"metrics": CONFIG["datasets"][name]["metrics"]}
-        for name in plan.model_datasets(CONFIG, wildcards.model)
+        for name in plan.model_datasets(CONFIG, model)
     }
-    if CONFIG["generation"]["prompts"] is not None:
+    if (
+        CONFIG["generation"]["prompts"] is not None
+        and wildcards.model not in in_context
+    ):
         sets["prompts"] = {"metrics": None}
     return spec_text(model=wildcards.model, sets=sets)
 
@@ -61,7 +66,7 @@ def all_measurements(wildcards):
         folder = f"results/eval/{model}"
         suites = [f"benchmark/{suite}" for suite in plan.model_suites(CONFIG, model)]
         wanted += [f"{folder}/{n}.json" for n in ("latency", "scores", "loss", *suites)]
-    return wanted
+    return [*wanted, *all_in_context("scores.json")]
 
 
 def all_runs(wildcards):
@@ -87,3 +92,18 @@ def models_spec():
             }
         )
     return entries
+
+
+def in_context_entries():
+    """Return what each base with examples in its prompt is; it has scores and nothing else."""
+    return [
+        {
+            "name": name,
+            "kind": "base",
+            "base": base,
+            "examples": count,
+            "suites": [],
+            "datasets": plan.model_datasets(CONFIG, base),
+        }
+        for name, (base, count) in plan.in_context_models(CONFIG).items()
+    ]

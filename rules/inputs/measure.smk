@@ -66,19 +66,24 @@ def suite_dataset_option(wildcards):
     return "" if dataset is None else f"--dataset results/datasets/{dataset}"
 
 
-def answered_sets(wildcards):
-    """Return the prompt sets that a model answers."""
-    asked = CONFIG["generation"]
-    sets = [
+def dataset_sets(model):
+    """Return the prompt sets of the datasets whose test rows a model answers."""
+    return [
         {
             "name": name,
             "dataset": name,
             "split": "test",
             "path": None,
-            "limit": asked["test_rows"],
+            "limit": CONFIG["generation"]["test_rows"],
         }
-        for name in plan.model_datasets(CONFIG, wildcards.model)
+        for name in plan.model_datasets(CONFIG, model)
     ]
+
+
+def answered_sets(wildcards):
+    """Return the prompt sets that a model answers."""
+    asked = CONFIG["generation"]
+    sets = dataset_sets(wildcards.model)
     if asked["prompts"] is not None:
         sets.append(
             {

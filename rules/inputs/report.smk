@@ -47,6 +47,7 @@ def report_spec():
         title=CONFIG["title"],
         latency=CONFIG["latency"],
         models=models_spec(),
+        in_context=in_context_entries(),
         templated=TEMPLATED,
         **kept,
     )

@@ -98,6 +98,13 @@ def model_datasets(config: dict, model: str) -> list[str]:
     return _union([config["runs"][run]["dataset"]] for run in descendants(config, model))
 
 
+def in_context_models(config: dict) -> dict[str, tuple[str, int]]:
+    """Return name -> (base, examples) of what a base is with examples in its prompt."""
+    counts = config["generation"]["in_context"]["examples"]
+    bases = [model for model in models(config) if model in config["bases"]]
+    return {f"{base}+icl{count}": (base, count) for base in bases for count in counts}
+
+
 def dataset_suites(config: dict, dataset: str) -> list[str]:
     """Return the suites whose questions must not be in a dataset: those of all it goes into."""
     runs = [name for name, run in config["runs"].items() if run["dataset"] == dataset]

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from sftflow import figures, judgements, lineage, plots, samples, speed, verdicts
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
+from sftflow.incontextreport import in_context_section
 from sftflow.pagepolicy import policy
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -34,6 +35,7 @@ DEFAULTS = {
     "sample_answers": 12,
     "sample_chars": 600,
     "redact_samples": False,
+    "in_context": [],
 }
 
 
@@ -58,6 +60,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "title": spec["title"],
         **first_screen(spec, compared, ranked, summary, latencies, judged),
         "compared": compared_said,
+        "in_context": in_context_section(results, spec, summary),
         "folded": len(compared) > MOST_VERDICTS,
         "cut_answers": lineage.cut_answers(evaluated, models),
         "speed": speed_said,

@@ -55,6 +55,7 @@ EMPTY = {
     "overview": [],
     "headline_name": "",
     "compared": [],
+    "in_context": [],
     "speed": {key: [] for key in ("fits", "plots", "fit_plot", "cells", "setup", "models")}
     | {"warnings": [], "own_lengths": []},
     "answers": {"removed": False, "samples": []},
