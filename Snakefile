@@ -22,6 +22,7 @@ include: "rules/train.smk"
 include: "rules/serve.smk"
 include: "rules/measure.smk"
 include: "rules/in_context.smk"
+include: "rules/judge.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
@@ -31,6 +32,7 @@ localrules:
     data,
     tokens,
     models,
+    sheets,
     scores,
 
 
@@ -43,6 +45,7 @@ rule all:
         collect("results/datasets/{dataset}/report.html", dataset=CONFIG["datasets"]),
         all_contamination,
         all_measurements,
+        all_sheets,
 
 
 rule data:
@@ -67,6 +70,12 @@ rule models:
     input:
         all_runs,
         collect("results/models/{run}/manifest.json", run=plan.merged_runs(CONFIG)),
+
+
+rule sheets:
+    """The sheets on which people score answers."""
+    input:
+        all_sheets,
 
 
 rule scores:

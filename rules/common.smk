@@ -57,6 +57,7 @@ PACKAGES = {
     "report": ("altair", "vl-convert-python"),
     "languages": ("py3langid",),
     "maps": ("scikit-learn",),
+    "people": ("scipy", "statsmodels"),
 }
 
 set_job_environment(workflow.basedir, CONFIG["root"])
@@ -84,7 +85,10 @@ wildcard_constraints:
     model=any_of(MODELS),
     suite=any_of(CONFIG["suites"]),
     key=any_of(TEMPLATED),
-    share=r"made\d+|judge",
+    judge=any_of(CONFIG["judges"]),
+    pair=any_of(plan.all_pairs(CONFIG)),
+    sheet=any_of(CONFIG["people"]),
+    share=r"made\d+|judge|answers",
 
 
 onstart:

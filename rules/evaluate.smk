@@ -19,10 +19,10 @@ rule score_answers:
         "results/logs/score_answers/{model}.log",
     benchmark:
         "results/benchmarks/score_answers/{model}.tsv"
-    conda:
-        "../envs/conda.yaml"
     wildcard_constraints:
         model=any_of([*MODELS, *plan.in_context_models(CONFIG)]),
+    conda:
+        "../envs/conda.yaml"
     params:
         code=code("score_answers"),
         packages=packages("scores"),
@@ -94,6 +94,8 @@ rule summarize_results:
     input:
         measurements=all_measurements,
         runs=all_runs,
+        judged=all_judged,
+        people=all_ratings,
     output:
         summary="results/summary.csv",
     log:
@@ -105,7 +107,9 @@ rule summarize_results:
     params:
         code=code("summarize_results"),
         packages=packages("report"),
-        spec=spec_text(models=models_spec(), in_context=in_context_entries()),
+        spec=spec_text(
+            models=models_spec(), in_context=in_context_entries(), **opinions_spec()
+        ),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.spec:q}'
         " --log {log} --results results --summary {output.summary}"

@@ -18,6 +18,8 @@ rule build_report:
         portraits=all_portraits,
         answers=all_answers,
         verdicts=all_verdicts,
+        judged=all_judged,
+        people=all_ratings,
     output:
         html="results/report.html",
     log:

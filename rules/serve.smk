@@ -31,7 +31,7 @@ rule serve_model:
 
 
 rule serve_generator:
-    """Serve a base with vLLM for as long as it makes or judges data; measuring has a server of its own."""
+    """Serve a base with vLLM for as long as it makes data or judges; measuring has a server of its own."""
     input:
         model="results/models/{base}/SHA256SUMS",
     output:

@@ -2,12 +2,12 @@
 
 reads   under results: summary.csv, eval/{model}/latency.json and generations.jsonl,
         runs/{run}/history.csv and verdicts.json, datasets/{dataset}/portrait.json, and the
-        manifests of sources, datasets, templated data, runs and models
+        manifests of sources, datasets, templated data, runs and models; judged/ and people/
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,
-        ...}}, in_context as in
-        summarize_results, and optionally headline ("group/metric" to put first), sample_answers,
+        ...}}, in_context, judges and people as
+        in summarize_results, and optionally headline ("group/metric" to put first), sample_answers,
         sample_chars, redact_samples
 """
 

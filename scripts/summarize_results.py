@@ -1,15 +1,19 @@
 """Put every measurement of every model into one long table.
 
-reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json
-writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency or loss),
-        metric, value, stderr, n; an empty cell is something that was asked for and is not there
+reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json;
+        results/judged/*/*/win_rate.json, results/people/*/ratings.json
+writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency, loss, judged or
+        people), metric, value, stderr, n; an empty cell is something that was asked for and is
+        not there
 spec    models: list of {name, kind, base, suites: [names], datasets: [names]}; in_context: the same
-        of bases with examples in their prompt, of which there are scores only
+        of bases with examples in their prompt, of which there are scores only; judges: {name:
+        [{pair, models}]}; people: names of filled sheets
 """
 
 from __future__ import annotations
 
 from sftflow.measured import asked, measurements
+from sftflow.opinions import opinion_rows
 from sftflow.stage import console, run_stage, stage_parser
 from sftflow.summary import with_gaps, write_summary
 
@@ -21,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     measured = [row for model in models for row in measurements(args.results, model)]
     in_context = args.spec.get("in_context", [])
     measured += [row for model in in_context for row in measurements(args.results, model)]
+    measured += opinion_rows(args.results, args.spec)
     rows = with_gaps(measured, [row for model in models for row in asked(model)])
     write_summary(args.summary, rows)
     gaps = sum(row.value is None for row in rows)

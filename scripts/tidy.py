@@ -34,6 +34,8 @@ PLACES = {
     "runs": "run",
     "models": "model",
     "eval": "model",
+    "judged": "judge",
+    "people": "sheet",
 }
 
 
@@ -47,6 +49,8 @@ def names_in_use(config: Mapping) -> dict[str, set[str]]:
         "runs": set(config["runs"]),
         "models": measured | set(plan.merged_runs(config)),
         "eval": measured | set(plan.in_context_models(config)),
+        "judged": set(config["judges"]),
+        "people": set(config["people"]),
     }
 
 
@@ -61,8 +65,11 @@ def suites_in_use(config: Mapping) -> set[str]:
 
 
 def parts_in_use(config: Mapping) -> set[str]:
-    """Return what a source or dataset has below results/ only because a config asks for it."""
+    """Return what a source, dataset, judge or sheet has only because a config asks for it."""
     used = {f"sources/{name}/made" for name, s in config["sources"].items() if s["make"]}
+    used |= {f"people/{name}/ratings.json" for name, s in config["people"].items() if s["filled"]}
+    for name in config["judges"]:
+        used |= {f"judged/{name}/{pair}" for pair in plan.judged_pairs(config, name)}
     for name in config["datasets"]:
         if plan.training_folder(config, name).endswith("/mixed"):
             used.add(f"datasets/{name}/mixed")
@@ -90,6 +97,8 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         "datasets/*/map.json",
         "datasets/*/mixed",
         "sources/*/made",
+        "judged/*/*",
+        "people/*/ratings.json",
     )
     for path in sorted(path for pattern in optional for path in results.glob(pattern)):
         gone = any(path.is_relative_to(folder) for folder in found)

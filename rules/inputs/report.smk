@@ -48,6 +48,7 @@ def report_spec():
         latency=CONFIG["latency"],
         models=models_spec(),
         in_context=in_context_entries(),
+        **opinions_spec(),
         templated=TEMPLATED,
         **kept,
     )

@@ -40,8 +40,12 @@ NEITHER_IS_BETTER = (
 #: What to put first when the config does not name a headline, most telling first.
 TELLING = ("exact_match", "accuracy", "acc_norm", "acc", "f1", "numeric_answer", "rouge", "bleu")
 
+#: Groups without a figure of the base: times have sections of their own, a win rate is of a pair.
+NOT_COMPARED = ("latency", "judged")
+
 #: Groups whose metrics end in the digest of a dataset, in which any of these words may stand.
 KEYED_BY_DATA = ("loss", "memorisation")
+NO_HEADLINE = (*KEYED_BY_DATA, "people")  # whose "accuracy" is a criterion
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def compare(base: Iterable[Measurement], tuned: Iterable[Measurement]) -> list[C
     """
     left = {(m.group, m.metric): m for m in base}
     right = {(m.group, m.metric): m for m in tuned}
-    keys = [key for key in right if key[0] != "latency" and key[1]]
+    keys = [key for key in right if key[0] not in NOT_COMPARED and key[1]]
     return [
         Comparison(
             *key, left.get(key), right.get(key), verdict(*key, left.get(key), right.get(key))
@@ -149,7 +153,7 @@ def headline(comparisons: Iterable[Comparison], wanted: str | None) -> Compariso
     if wanted:
         return next((c for c in known if f"{c.group}/{c.metric}" == wanted), None)
     for word in TELLING:
-        told = [c for c in known if word in c.metric and c.group not in KEYED_BY_DATA]
+        told = [c for c in known if word in c.metric and c.group not in NO_HEADLINE]
         if told:  # the one that rests on most rows; the first of equals
             return max(told, key=lambda c: c.tuned.n or 0)
     return known[0] if known else None

@@ -197,7 +197,7 @@ def _name_faults(config: dict) -> list[str]:
     faults = []
     named = Draft202012Validator(schema()["$defs"]["name"])
     pattern = schema()["$defs"]["name"]["pattern"]
-    for kind in ("sources", "datasets", "bases", "runs", "suites", "texts"):
+    for kind in ("sources", "datasets", "bases", "runs", "suites", "texts", "judges", "people"):
         entries = config.get(kind)
         for name in entries if isinstance(entries, dict) else []:
             if not named.is_valid(name):

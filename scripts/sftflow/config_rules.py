@@ -17,6 +17,7 @@ from sftflow.labels import conversation_columns
 from sftflow.making_rules import making_faults
 from sftflow.method_rules import method_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
+from sftflow.opinion_rules import opinion_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
 from sftflow.taskfiles import task_files
@@ -42,6 +43,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
             *_runs(config, root),
             *_lengths(config, root),
             *decontamination_faults(config),
+            *opinion_faults(config, root),
         ]
     return faults
 

@@ -1,9 +1,9 @@
-"""Which bases of a config make or judge its data, and what shares one start of such a base.
+"""Which bases of a config make or judge its data or answers, and what shares one start of a base.
 
 Pure functions of the checked config. A base that makes or judges data is served by vLLM for that
 alone, apart from the server that measures it. The jobs that ask one server run side by side, so
 no two of them may rest on each other: sources are parted by how many sources that were made by
-bases lie below them, and judges stand apart from sources.
+bases lie below them, and judges stand apart from sources, those of data from those of answers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 JUDGES = "judge"  # the share of all cleanings, none of which rests on another
+ANSWERS = "answers"  # the share of all comparisons of answers
 
 
 def maker(config: dict, source: str) -> str | None:
@@ -53,6 +54,18 @@ def judge_server(config: dict, dataset: str) -> str | None:
     """Return the file of the server that judges in a dataset; None if there is none here."""
     bases = served_judges(config["datasets"][dataset]["clean"])
     return server_file(bases[0], JUDGES) if bases else None
+
+
+def answer_judge(config: dict, judge: str) -> str | None:
+    """Return the base that is a judge of answers; None if the judge is elsewhere."""
+    endpoint = config["judges"][judge]["endpoint"]
+    return endpoint["model"] if endpoint["base_url"] is None else None
+
+
+def answer_server(config: dict, judge: str) -> str | None:
+    """Return the file of the server of a judge of answers; None if there is none here."""
+    base = answer_judge(config, judge)
+    return None if base is None else server_file(base, ANSWERS)
 
 
 def served_judges(steps: list[dict[str, Any]]) -> list[str]:

@@ -105,6 +105,24 @@ def in_context_models(config: dict) -> dict[str, tuple[str, int]]:
     return {f"{base}+icl{count}": (base, count) for base in bases for count in counts}
 
 
+def judged_pairs(config: dict, judge: str) -> dict[str, tuple[str, str]]:
+    """Return name -> (model, the one it is compared with) of the pairs of a judge."""
+    pairs = config["judges"][judge]["pairs"]
+    if pairs is None:
+        pairs = [(run, config["runs"][run]["base"]) for run in measured_runs(config)]
+    return {f"{one}.vs.{other}": (one, other) for one, other in pairs}
+
+
+def all_pairs(config: dict) -> list[str]:
+    """Return the names of the pairs of every judge, each once."""
+    return _union(judged_pairs(config, judge) for judge in config["judges"])
+
+
+def sheet_models(config: dict, sheet: str) -> list[str]:
+    """Return the models whose answers are on a scoring sheet."""
+    return config["people"][sheet]["models"] or models(config)
+
+
 def dataset_suites(config: dict, dataset: str) -> list[str]:
     """Return the suites whose questions must not be in a dataset: those of all it goes into."""
     runs = [name for name, run in config["runs"].items() if run["dataset"] == dataset]

@@ -17,6 +17,7 @@ from sftflow import figures, judgements, lineage, plots, samples, speed, verdict
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
 from sftflow.incontextreport import in_context_section
+from sftflow.opinionpage import opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -36,6 +37,8 @@ DEFAULTS = {
     "sample_chars": 600,
     "redact_samples": False,
     "in_context": [],
+    "judges": {},
+    "people": [],
 }
 
 
@@ -56,11 +59,13 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     compared_said, compared_plots = comparison_section(compared, ranked, models)
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
+    opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
     context = {
         "title": spec["title"],
         **first_screen(spec, compared, ranked, summary, latencies, judged),
         "compared": compared_said,
         "in_context": in_context_section(results, spec, summary),
+        "opinions": opinions,
         "folded": len(compared) > MOST_VERDICTS,
         "cut_answers": lineage.cut_answers(evaluated, models),
         "speed": speed_said,
@@ -78,7 +83,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "digests": lineage.digests(known),
         "absent": lineage.absent(results, spec),
         "colors": plots.model_colors(models),
-        "plots": {**speed_plots, **compared_plots, **curve_plots, **data_plots},
+        "plots": {**speed_plots, **compared_plots, **curve_plots, **data_plots, **opinion_plots},
     }
     return render(context)
 
@@ -146,7 +151,11 @@ def comparison_section(
 def _is_share(c: Comparison) -> bool:
     """Say whether a measure is drawn on the axis from 0 to 1."""
     values = [m.value for m in (c.base, c.tuned) if m is not None and m.value is not None]
-    other = c.group == "loss" or c.direction <= 0 or c.metric.endswith((".bleu", ".chrf", ".ter"))
+    other = (
+        c.group in ("loss", "people")
+        or c.direction <= 0
+        or c.metric.endswith((".bleu", ".chrf", ".ter"))
+    )
     return not other and bool(values) and all(0 <= v <= 1 for v in values)
 
 

@@ -241,6 +241,78 @@ def test_answers_are_the_models_own_greedy_ones(stage, dataset, model):
         assert row["completion_tokens"] == len(answer)
 
 
+PROMPT = (
+    "{% block system %}Which is better?{% endblock %}"
+    "{% block user %}{{ question }} A: {{ answer_a }} B: {{ answer_b }}{% endblock %}"
+)
+JUDGE = {
+    "judge": "own",
+    "models": ["one", "other"],
+    "endpoint": {"model": "toy", "max_tokens_key": "max_tokens", "send_seed": True},
+    "rows": None,
+    "prompt": "prompt.jinja",
+    "show_reference": False,
+    "seed": 0,
+    "temperature": 0,
+    "max_tokens": 8,
+    "request": {"structured_outputs": {"choice": ["[[A]]", "[[B]]", "[[C]]"]}},
+    "on_failure": "stop",
+    "price_per_million": None,
+    "serve": {"dtype": "float32"},
+}
+LIMITS = {
+    "concurrency": 4,
+    "requests_per_minute": None,
+    "tokens_per_minute": None,
+    "max_total_tokens": None,
+    "max_cost": None,
+    "max_retries": 2,
+    "timeout_s": 120,
+    "api_key_env": None,
+}
+
+
+def test_the_same_start_answers_in_context_and_judges(stage, dataset, model):
+    """A judge of answers has a share of its own in a workflow; here it uses what runs."""
+    said = [message("user", "What does the dog do?"), message("assistant", "lazy")]
+    record = {"source": "s", "row": 1, "messages": said, "tools": None}
+    training, folder = stage.folder / "training", stage.folder
+    training.mkdir()
+    write_table(training / "train.parquet", [{"id": content_id(record), **record}], RECORD)
+    asked = {**ANSWERS, "examples": 1, "choose": "random", "seed": 0}
+    out = folder / "in_context.jsonl"
+    folders = ("--datasets", dataset, "--training", training)
+    answers = stage.start("answer_in_context", asked, *folders, "--generations", out)
+
+    (folder / "prompt.jinja").write_text(PROMPT)
+    (model / "SHA256SUMS").write_text("of the one state of this model\n")
+    texts = [[{"role": "user", "content": f"Say {i}"}] for i in range(6)]
+    for name in ("one", "other"):
+        rows = [
+            {"set": "t", "id": str(i), "messages": m, "reference": None, "answer": f"{name} {i}"}
+            for i, m in enumerate(texts)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    command = [sys.executable, SCRIPTS / "judge_pair.py", "--spec", json.dumps(JUDGE)]
+    command += ["--limits", json.dumps(LIMITS), "--answers", "one.jsonl", "other.jsonl"]
+    command += ["--endpoint", stage.path, "--model", model]
+    command += ["--verdicts", "verdicts.jsonl", "--result", "win_rate.json"]
+    judged = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stderr
+    succeeded(answers)
+
+    plain = [json.loads(s) for s in (folder / "generations.jsonl").read_text().splitlines()]
+    shown = [json.loads(s) for s in out.read_text().splitlines()]
+    assert [r["messages"] for r in shown] == [r["messages"] for r in plain]
+    assert all(r["examples"] == [content_id(record)] for r in shown)
+    assert all(r["prompt_tokens"] > p["prompt_tokens"] for r, p in zip(shown, plain, strict=True))
+    result = json.loads((folder / "win_rate.json").read_text())
+    assert (result["all"]["n"], result["all"]["unreadable"]) == (6, 0)
+    assert result["used"]["requests"] == 12
+    verdicts = [json.loads(s) for s in (folder / "verdicts.jsonl").read_text().splitlines()]
+    assert {a["reply"] for row in verdicts for a in row["asked"]} <= {"[[A]]", "[[B]]", "[[C]]"}
+
+
 def test_nothing_but_a_sign_of_life_is_told_without_the_key(stage):
     server = stage.serving()
 

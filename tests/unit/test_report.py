@@ -56,6 +56,7 @@ EMPTY = {
     "headline_name": "",
     "compared": [],
     "in_context": [],
+    "opinions": {"judged": [], "people": []},
     "speed": {key: [] for key in ("fits", "plots", "fit_plot", "cells", "setup", "models")}
     | {"warnings": [], "own_lengths": []},
     "answers": {"removed": False, "samples": []},

@@ -19,6 +19,8 @@ def config(runs: dict, suites: tuple = ("s",)) -> str:
                 for name, base in runs.items()
             },
             "suites": {s: {"tasks": ["gsm8k"]} for s in ("s", "u")},
+            "judges": {"j": {"endpoint": {"base_url": "http://host/v1", "model": "m"}}},
+            "people": {"p": {}},
         }
     )
 
@@ -35,6 +37,8 @@ def work(tmp_path, monkeypatch):
         "runs": ("first", "second", "gone"),
         "models": ("t", "first", "second", "gone"),
         "eval": ("t", "gone"),
+        "judged": ("j", "gone"),
+        "people": ("p", "gone"),
         "mine": ("kept",),
     }.items():
         for name in names:
@@ -61,6 +65,9 @@ def left() -> set[str]:
 
 def test_only_what_nothing_refers_to_goes(work, capsys):
     Path("results/datasets/d/map.json").write_text("{}")
+    for pair in ("first.vs.t", "gone.vs.t"):
+        Path(f"results/judged/j/{pair}").mkdir()
+        Path(f"results/judged/j/{pair}/win_rate.json").write_text("{}")
     tidy.main(["--configfile", "mine.yaml", "--yes"])
     kept = left()
     assert not any("gone" in name for name in kept)
@@ -70,7 +77,8 @@ def test_only_what_nothing_refers_to_goes(work, capsys):
     assert ".provenance/train_adapter/run=first.json" in kept
     assert ".provenance/code/of-first.json" in kept
     assert "datasets/d/map.json" not in kept
-    assert "Removed 7 entries" in capsys.readouterr().out
+    assert {"judged/j/first.vs.t/win_rate.json", "people/p/x"} <= kept
+    assert "Removed 11 entries" in capsys.readouterr().out
 
 
 def test_a_second_config_protects_its_results(work):
