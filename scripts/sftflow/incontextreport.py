@@ -42,6 +42,19 @@ def in_context_section(
     return said
 
 
+def in_context_findings(said: Sequence[Mapping[str, Any]], model: str) -> list[dict[str, str]]:
+    """Return a line of the first screen where examples in a prompt did better than the tuning."""
+    return [
+        {
+            "verdict": "worse",
+            "text": f"Better on {one['tally']['worse']} measures without any training: "
+            f"{one['base']} with {one['examples']} examples in the prompt.",
+        }
+        for one in said
+        if one["model"] == model and one["tally"]["worse"]
+    ]
+
+
 def short_of_room(results: Path, entry: Mapping[str, Any]) -> str | None:
     """Say how many prompts had room for fewer examples than asked for; None if all had."""
     path = results / "eval" / entry["name"] / "generations.jsonl"

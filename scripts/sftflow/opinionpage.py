@@ -20,7 +20,7 @@ from sftflow.sheets import CRITERIA
 
 SHOWN = 6  # verdicts on the page, of each pair
 TELLING = 0.05  # share of unreadable replies from which the page warns
-FAIR_PLACE = 0.5
+EVEN = 0.5  # win rate of equals, and share of the first place for a fair judge
 
 
 def opinion_section(
@@ -51,6 +51,23 @@ def opinion_section(
     return {"judged": judged, "people": people}, drawn
 
 
+def judge_findings(results: Path, spec: Mapping[str, Any], model: str) -> list[dict[str, str]]:
+    """Return a line of the first screen for each judge that compared ``model`` with another."""
+    found = []
+    for _, said in win_rates(results, spec):
+        rate = said["all"]["win_rate"]
+        if said["models"][0] != model or not rate["n"]:
+            continue
+        way = "better" if rate["low"] > EVEN else "worse" if rate["high"] < EVEN else ""
+        text = (
+            f"Judge {said['judge']}: win rate {percent(rate['value'])} "
+            f"[{percent(rate['low'])}, {percent(rate['high'])}] against {said['models'][1]} "
+            f"on {rate['n']:,} prompts."
+        )
+        found.append({"verdict": way, "text": text})
+    return found
+
+
 def bias_notes(said: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return sentences on how far a judge can be believed, {way, text}; way is worse or ""."""
     every, place, length = said["all"], said["all"]["position"], said["all"]["length"]
@@ -73,7 +90,7 @@ def bias_notes(said: Mapping[str, Any]) -> list[dict[str, str]]:
             "second. What differs counts as a tie."
         )
         notes.append({"way": "", "text": text})
-    if _beside(place["first_place"], FAIR_PLACE):
+    if _uneven(place["first_place"]):
         text = (
             f"Position bias: of the single verdicts for a side, "
             f"{percent(place['first_place']['value'])} were for the first place."
@@ -101,8 +118,8 @@ def _length_notes(length: Mapping[str, Any], models: Sequence[str]) -> list[dict
     return [_worse(f"Length bias: {text}") if apart else {"way": "", "text": text}]
 
 
-def _beside(share: Mapping[str, Any], fair: float) -> bool:
-    return bool(share["n"]) and not share["low"] <= fair <= share["high"]
+def _uneven(share: Mapping[str, Any]) -> bool:
+    return bool(share["n"]) and not share["low"] <= EVEN <= share["high"]
 
 
 def _worse(text: str) -> dict[str, str]:

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from sftflow import figures, judgements, lineage, plots, samples, speed, verdicts
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
-from sftflow.incontextreport import in_context_section
-from sftflow.opinionpage import opinion_section
+from sftflow.incontextreport import in_context_findings, in_context_section
+from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -60,11 +60,16 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
+    in_context = in_context_section(results, spec, summary)
+    screen = first_screen(spec, compared, ranked, summary, latencies, judged)
+    for one in screen["verdicts"]:
+        one["findings"] += judge_findings(results, spec, one["model"])
+        one["findings"] += in_context_findings(in_context, one["model"])
     context = {
         "title": spec["title"],
-        **first_screen(spec, compared, ranked, summary, latencies, judged),
+        **screen,
         "compared": compared_said,
-        "in_context": in_context_section(results, spec, summary),
+        "in_context": in_context,
         "opinions": opinions,
         "folded": len(compared) > MOST_VERDICTS,
         "cut_answers": lineage.cut_answers(evaluated, models),

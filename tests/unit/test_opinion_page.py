@@ -9,6 +9,7 @@ from test_report import built, visible
 from opinion_fixture import OPINIONS, PAIR, write_opinions
 from report_fixture import PLANTED
 from sftflow.comparison import compare, headline
+from sftflow.incontextreport import in_context_findings
 from sftflow.opinionpage import bias_notes
 from sftflow.summary import Measurement, read_summary
 
@@ -44,6 +45,20 @@ def test_the_page_says_who_won_and_how_far_to_believe_it(text):
     assert "Position bias: of the single verdicts for a side, 65% were for the first place" in text
     assert f"good {PLANTED}" in text
     assert "no verdict (unreadable)" in text
+
+
+def test_the_first_screen_has_the_judge_s_word(text):
+    assert "Judge mild: win rate 74% [57%, 85%] against tiny on 34 prompts." in text
+    assert "measures without any training" not in text
+
+
+def test_examples_that_beat_the_tuning_are_told_first():
+    said = [{"model": "m", "base": "b", "examples": 4, "tally": {"worse": 2}}]
+    (line,) = in_context_findings(said, "m")
+    assert line["text"] == (
+        "Better on 2 measures without any training: b with 4 examples in the prompt."
+    )
+    assert in_context_findings(said, "other") == []
 
 
 def test_the_page_shows_what_people_scored_and_whether_they_agree(text):
