@@ -9,7 +9,7 @@ and has one thread of Python's. On a GPU vLLM decides.
 
 import gc
 
-from sftflow.modelimports import import_models
+from sftflow.modelimports import without_sklearn
 
 
 def stay_in_process() -> None:
@@ -30,15 +30,15 @@ def stay_in_process() -> None:
 
 if __name__ in ("__main__", "__mp_main__"):  # the second is what multiprocessing calls it
     gc.disable()
-    import_models()
-    if __name__ == "__main__":
-        from vllm.entrypoints.launchers.api_server.entry import main
-        from vllm.platforms import current_platform
+    with without_sklearn():
+        if __name__ == "__main__":
+            from vllm.entrypoints.launchers.api_server.entry import main
+            from vllm.platforms import current_platform
 
-        if current_platform.is_cpu():
-            stay_in_process()
-    else:
-        import vllm.v1.engine.core  # noqa: F401
+            if current_platform.is_cpu():
+                stay_in_process()
+        else:
+            import vllm.v1.engine.core  # noqa: F401
     gc.freeze()
     gc.enable()
 
