@@ -1,0 +1,57 @@
+"""Files that can't be read: one sentence that names the file, the place and what to do."""
+
+import os
+
+import pytest
+from reader_fixture import TWO, jsonl, read, spec
+
+from sftflow.notes import Notes
+from sftflow.readers import read_source
+from sftflow.stage import StageError
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,a\n1,2\n", "column 'a' twice"),
+        ("a;b\n1;2\n", "correct `delimiter`"),
+    ],
+)
+def test_csv_headers_that_stop(tmp_path, text, message):
+    with pytest.raises(StageError, match=message):
+        read(tmp_path, text, "raw.csv", delimiter=",")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "rot13", "base64", "a\0b"])
+def test_unknown_encodings(tmp_path, encoding):
+    with pytest.raises(StageError, match="is unknown"):
+        read(tmp_path, jsonl(TWO), encoding=encoding)
+
+
+def test_the_place_of_a_bad_byte_far_into_the_file(tmp_path):
+    good = jsonl([{"a": "x" * 90}]) * 30_000  # 3 MB: more than one piece
+    with pytest.raises(StageError, match=rf"raw.jsonl:30001: 0xFF at byte {len(good) + 2}"):
+        read(tmp_path, good + b'{"\xff": 1}\n')
+
+
+def test_paths_that_stop(tmp_path):
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in [
+        (tmp_path / "none.json", "no such file"),
+        (tmp_path / "*.json", "no file matches"),
+        (tmp_path / "empty", "no data files"),
+        (tmp_path / "pipe", "neither a file nor a folder"),
+        ("a\0b", "no such file"),
+    ]:
+        with pytest.raises(StageError, match=message):
+            list(read_source(spec(path), Notes()))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(jsonl(TWO))
+    path.chmod(0)
+    with pytest.raises(StageError, match="Permission denied"):
+        list(read_source(spec(path), Notes()))
