@@ -15,11 +15,13 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from sftflow.config_rules import dangling_and_contradicting
+from sftflow.config_secrets import secret_faults
 from sftflow.configfile import ConfigFault, read_config_files, read_yaml
 from sftflow.method_rules import OTHER_NAMES, settle_methods, stray_options
 from sftflow.plan import expand_sweeps
 
 TEMPLATE_PATTERN = r"\.jinja$"  # as in the schema
+ENVIRONMENT_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
 _KINDS = {
     "object": "keys and values",
     "array": "a list",
@@ -34,7 +36,7 @@ _KINDS = {
 _MEANINGS = {  # patterns of the schema in words
     "^https?://": "is no address; it begins with http:// or https://",
     "^[A-Z]{2}$": "is no country; write ISO 3166 codes such as US, DE, CN",
-    "^[A-Za-z_][A-Za-z0-9_]*$": "can't be the name of an environment variable",
+    ENVIRONMENT_NAME: "can't be the name of an environment variable",
 }
 
 
@@ -139,7 +141,8 @@ def _claim(rule: str, got: Any, wanted: Any) -> str | None:
     if rule == "uniqueItems":
         return f"names the same thing twice: {got}"
     if rule == "pattern":
-        return f"{_shown(got)} {_pattern_meaning(str(wanted))}"
+        shown = "what stands there" if wanted == ENVIRONMENT_NAME else _shown(got)  # maybe a key
+        return f"{shown} {_pattern_meaning(str(wanted))}"
     return None
 
 
@@ -250,7 +253,10 @@ def _pruned(config: dict) -> dict | None:
 
 def _all_faults(config: dict, root: Path) -> list[str]:
     """Return the faults of references, files and combinations; fill and expand ``config``."""
-    return expand_sweeps(config) or check(config) or dangling_and_contradicting(config, root)
+    try:
+        return expand_sweeps(config) or check(config) or dangling_and_contradicting(config, root)
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        return [f"{str(error.filename)[:200]}: can't be looked at: {error.strerror}"]
 
 
 def _follows(fault: str, told: set[str]) -> bool:
@@ -276,6 +282,8 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     """
     raw = read_config_files(paths, overrides)
     where, root = ", ".join(map(str, paths)), project_root(paths[-1])
+    if secrets := secret_faults(raw):  # before any sentence that shows a value
+        raise ConfigFault([f"{where}: {fault}" for fault in secrets])
     faults = check(raw)
     sound = _pruned(raw) if faults else raw
     faults += [] if sound is None else stray_options(sound)

@@ -21,7 +21,7 @@ OWNED = (
     "--dtype", "--generation-config", "--override-generation-config", "--enable-prefix-caching",
     "--disable-fastapi-docs", "--no-disable-fastapi-docs", "--trust-remote-code", "--middleware",
     "--trust-request-chat-template", "--allowed-local-media-path", "--tensor-parallel-size",
-    "--gpu-memory-utilization", "--config",
+    "--gpu-memory-utilization", "--config", "--hf-token",
 )  # fmt: skip
 
 

@@ -6,50 +6,24 @@ import copy
 from pathlib import Path
 
 import pytest
-from broken_config import assert_one_fault, faults, load
+from broken_config import (
+    ENDPOINT,
+    GOOD,
+    JUDGE,
+    MEANING,
+    assert_one_fault,
+    cleaned,
+    edited,
+    faults,
+    load,
+    made,
+)
 
 from sftflow.config import fill_defaults, load_config, schema
 from sftflow.configfile import ConfigFault, read_yaml
 
 REPO = Path(__file__).parents[2]
 SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
-
-GOOD = {
-    "sources": {"mine": {"path": "rows.jsonl"}},
-    "datasets": {"talk": {"sources": ["mine"]}},
-    "bases": {"tiny": {"make": {"seed": 1}, "template": "chatml"}},
-    "runs": {"talk-lora": {"base": "tiny", "dataset": "talk", "max_length": 512}},
-}
-
-
-def edited(**changes) -> dict:
-    """GOOD with ``changes``: dots in keys are written as double underscores."""
-    config = copy.deepcopy(GOOD)
-    for key, value in changes.items():
-        *path, last = key.split("__")
-        place = config
-        for part in path:
-            place = place.setdefault(part.replace("talk_lora", "talk-lora"), {})
-        place[last] = value
-    return config
-
-
-def cleaned(*steps: dict) -> dict:
-    """GOOD with these cleaning steps."""
-    return edited(datasets__talk={"sources": ["mine"], "clean": list(steps)})
-
-
-MEANING = {"step": "semantic_duplicates", "model": "models/gone"}
-JUDGE = {"step": "judge", "base_url": "http://host/v1", "model": "m", "min_score": 4}
-
-ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
-
-
-def made(method: str = "best_of_n", come_from: str = "mine", **more) -> dict:
-    """GOOD with a source that is made."""
-    entry = {"method": method, "from": come_from, "endpoint": ENDPOINT, **more}
-    return edited(sources__new={"make": entry})
-
 
 BROKEN = {
     "unknown key": (
@@ -92,6 +66,14 @@ BROKEN = {
     "name that leaves": (
         edited(runs={"../evil": {"base": "tiny", "dataset": "talk"}}),
         "runs: '../evil' can't be a name",
+    ),
+    "name with a line end": (
+        edited(runs={"evil\n": {"base": "tiny", "dataset": "talk"}}),
+        "can't be a name",
+    ),
+    "made base with code": (
+        edited(bases__tiny__trust_remote_code=True),
+        "bases.tiny.trust_remote_code: a made base brings no code",
     ),
     "name of two things": (
         edited(runs={"tiny": {"base": "tiny", "dataset": "talk"}}),
@@ -274,7 +256,7 @@ BROKEN = {
     ),
     "judge with a password": (
         cleaned({**JUDGE, "base_url": "http://me:pw@host/v1"}),
-        "clean[0].base_url: holds a name or password",
+        "clean[0].base_url: holds what looks like a key, token or password",
     ),
     "judge with its key in the config": (
         cleaned({**JUDGE, "api_key": "abc"}),
@@ -282,7 +264,7 @@ BROKEN = {
     ),
     "judge with a key for a name": (
         cleaned({**JUDGE, "api_key_env": "sk-abc"}),
-        "clean[0].api_key_env: 'sk-abc' can't be the name of an environment variable",
+        "clean[0].api_key_env: what stands there can't be the name of an environment variable",
     ),
     "score outside of the scale": (
         cleaned({**JUDGE, "scale": [0, 1]}),
