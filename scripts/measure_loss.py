@@ -28,6 +28,7 @@ from sftflow.manifests import write_json
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
 from sftflow.recitation import recitation, sides
+from sftflow.remotecode import may_run_code
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 
 MAX_LENGTH = 1024  # window over a text (tokens), if the spec and the model allow as much
@@ -41,7 +42,13 @@ def load(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=may_run_code(folder),
+        dtype="auto",
+    )
     on_gpu = torch.cuda.is_available()
     half = model.dtype in (torch.bfloat16, torch.float16) and on_gpu
     dtype = torch.bfloat16 if half and torch.cuda.is_bf16_supported() else torch.float32

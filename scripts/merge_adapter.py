@@ -31,6 +31,7 @@ from sftflow.methods import METHODS
 from sftflow.modelfolders import write_start_sums
 from sftflow.modelimports import import_models
 from sftflow.records import read_rows
+from sftflow.remotecode import may_run_code
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
 logger = logging.getLogger("sftflow")
@@ -59,8 +60,9 @@ def target_dtype(wanted: str, base: Path) -> str:
         return wanted
     from transformers import AutoConfig
 
-    dtype = AutoConfig.from_pretrained(base, local_files_only=True).get_text_config().dtype
-    return str(dtype or "float32").removeprefix("torch.")
+    code = may_run_code(base)
+    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=code)
+    return str(config.get_text_config().dtype or "float32").removeprefix("torch.")
 
 
 def load(folder: Path, dtype: str = "float32"):
@@ -73,6 +75,7 @@ def load(folder: Path, dtype: str = "float32"):
         dtype=getattr(torch, dtype),
         local_files_only=True,
         use_safetensors=True,
+        trust_remote_code=may_run_code(folder),
         output_loading_info=True,
     )
     wrong = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])

@@ -36,7 +36,9 @@ from sftflow.modelfolders import (
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_as_others_do, name_class, tokenizer_digests
 from sftflow.pretraining import make_model
+from sftflow.remotecode import check_code, may_run_code, told_if_refused
 from sftflow.stage import StageError, console, run_stage, stage_parser
+from sftflow.templatelimits import check_template
 
 logger = logging.getLogger("sftflow")
 
@@ -78,11 +80,17 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises StageError if tokenizer, embeddings, template and end-of-turn do not fit together.
     """
     name = f"bases.{spec['base']}"
-    tokenizer = load_as_others_do(folder)
+    if may_run_code(folder):
+        check_code(folder, name)
+    with told_if_refused(name):
+        tokenizer = load_as_others_do(folder)
     name_class(folder, tokenizer)
+    text = str(tokenizer.chat_template or "")
+    check_template(text, lambda: ChatTemplate(tokenizer, name), name)
     template = ChatTemplate(tokenizer, name)  # refuses a template that no model could learn
     shapes = tensor_shapes(folder)
-    missing = missing_weights(folder, shapes, bool(spec.get("trust_remote_code")))
+    with told_if_refused(name):
+        missing = missing_weights(folder, shapes)
     if missing:
         raise StageError(
             f"{name}: {len(missing)} weights are in no file, {missing[0]} among them; they would "

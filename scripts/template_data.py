@@ -31,6 +31,7 @@ from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
 from sftflow.preview import Picked, preview_page
 from sftflow.records import REJECTED, read_rows, write_table
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
+from sftflow.templatelimits import ROW_S, TooSlow, processor_time
 
 BATCH_ROWS = 512
 TEMPLATED = pa.schema(
@@ -145,10 +146,16 @@ class Templated:
         for record in batch:
             self.counts["rows"] += 1
             try:
-                parts = render_record(self.template, record, self.spec["train_on"])
+                with processor_time(ROW_S):
+                    parts = render_record(self.template, record, self.spec["train_on"])
             except Refused as refused:
                 self.reject(record, refused.reason, refused.detail)
                 continue
+            except TooSlow:
+                raise StageError(
+                    f"{record['source']}, row {record['row']}: the chat template of "
+                    f"{self.template.name} did not end within {ROW_S} s; choose another template"
+                ) from None
             self.counts["rows_split_by_turn"] += len(parts) > 1
             for name, rendered in parts:
                 yield record, name, rendered

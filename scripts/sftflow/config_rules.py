@@ -95,8 +95,8 @@ def _bases(config: dict, root: Path) -> Iterator[str]:
             yield from _made(key, base)
         if base["hub"] is not None and base["revision"] is None:
             yield f"{key}.revision: is missing; pin the commit of {base['hub']} (40 hex digits)"
-        if base["trust_remote_code"] and base["revision"] is None:
-            yield f"{key}.trust_remote_code: needs a pinned hub revision"
+        if base["trust_remote_code"] and base["make"] is not None:
+            yield f"{key}.trust_remote_code: a made base brings no code; leave it out"
         if base["template"].endswith(".jinja") and not (root / base["template"]).is_file():
             yield f"{key}.template: there is no file {root / base['template']}"
         if base["path"] is not None:

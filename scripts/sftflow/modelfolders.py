@@ -13,6 +13,7 @@ from typing import Any
 
 from sftflow.folders import START_SUMS
 from sftflow.manifests import SUMS, sha256_file, write_text
+from sftflow.remotecode import may_run_code
 from sftflow.stage import StageError
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -55,7 +56,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     index = folder / INDEX
     if index.is_file():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        names = _shard_names(index)
         missing = [name for name in names if not (folder / name).is_file()]
         if missing or not names:
             raise StageError(
@@ -72,6 +73,18 @@ def weight_files(folder: Path) -> list[Path]:
             "code when it is loaded; convert them to safetensors first"
         )
     raise StageError(f"{folder} has no weights: neither model.safetensors nor {INDEX}")
+
+
+def _shard_names(index: Path) -> list[str]:
+    """Return the names of a model's shards; raise StageError for one that leads elsewhere."""
+    shards = read_json(index).get("weight_map")
+    names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    for name in names:
+        if Path(name).name != name:
+            raise StageError(
+                f"{index} names {name!r}, which is no file of that folder; fetch the model again"
+            )
+    return names
 
 
 def check_source(folder: Path) -> None:
@@ -151,7 +164,7 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def missing_weights(folder: Path, names: Iterable[str], code: bool) -> list[str]:
+def missing_weights(folder: Path, names: Iterable[str]) -> list[str]:
     """Return the weights that the model's class wants and its files lack, sorted.
 
     transformers fills such weights with random numbers and says so only in a log. Where the
@@ -161,11 +174,14 @@ def missing_weights(folder: Path, names: Iterable[str], code: bool) -> list[str]
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    code = may_run_code(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=code)
         with torch.device("meta"):  # shapes without memory
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=code)
     except (ValueError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise
         first = str(error).strip().split("\n")[0]
         raise StageError(f"{folder} is no causal language model that loads: {first}") from None
     wanted, present = set(model.state_dict()), set(names)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.manifests import write_text
+from sftflow.remotecode import may_run_code
 from sftflow.stage import StageError
 
 # Digits, white space, marks and contractions: where pre-tokenizers differ.
@@ -52,7 +53,8 @@ def load_as_others_do(folder: Path | str) -> Any:
     from transformers import AutoTokenizer
 
     _check_file(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    code = may_run_code(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
     if not tokenizer.is_fast:
         raise StageError(f"{folder}: the tokenizer is not a fast one; no token offsets, no mask")
     text = difference(tokenizer, folder)

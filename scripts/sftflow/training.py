@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.methods import METHODS
+from sftflow.remotecode import may_run_code
 from sftflow.stage import StageError
 
 logger = logging.getLogger("sftflow")
@@ -79,7 +80,7 @@ def require_quantisation() -> None:
         raise StageError("method qlora needs a CUDA GPU and there is none; use method: lora")
 
 
-def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool = False):
+def start_model(folder: Path, method: str, dtype: str):
     """Load the start model; raise StageError if any weight would be made up.
 
     An adapter's frozen weights are held in ``dtype``; where the model's own weights are trained
@@ -104,7 +105,7 @@ def start_model(folder: Path, method: str, dtype: str, trust_remote_code: bool =
         dtype=torch.float32 if METHODS[method].plain else getattr(torch, dtype),
         local_files_only=True,
         use_safetensors=True,
-        trust_remote_code=trust_remote_code,
+        trust_remote_code=may_run_code(folder),
         output_loading_info=True,
         **options,
     )

@@ -7,47 +7,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from base_fixture import MAKE, prepare
 
-import prepare_base
 from sftflow import hub, modelfolders, pretraining
 from sftflow.manifests import read_manifest
 from sftflow.stage import StageError
-
-MAKE = {
-    "seed": 3,
-    "vocab_size": 600,
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 48,
-    "max_position_embeddings": 128,
-    "train_steps": 3,
-    "batch_size": 2,
-    "sequence_length": 16,
-    "learning_rate": 0.005,
-}
-
-
-def spec(**more):
-    return {
-        "base": "tiny",
-        "make": None,
-        "path": None,
-        "hub": None,
-        "revision": None,
-        "template": "chatml",
-        "trust_remote_code": False,
-        **more,
-    }
-
-
-def prepare(folder, **more):
-    manifest = folder / "manifest.json"
-    prepare_base.main(
-        ["--spec", json.dumps(spec(**more)), "--model", str(folder), "--manifest", str(manifest)]
-    )
-    return read_manifest(manifest)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +165,11 @@ def cut_weights(folder):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def shards_elsewhere(folder):
+    index = {"weight_map": {"a": "../models/model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def is_adapter(folder):
     (folder / "config.json").rename(folder / "adapter_config.json")
 
@@ -227,6 +196,7 @@ def unknown_kind(folder):
         (drop("model.safetensors"), "has no weights"),
         (only_pickle, "only as pickle"),
         (lost_shard, "lacks 1 of 1 weight files"),
+        (shards_elsewhere, "names '../models/model.safetensors', which is no file of that folder"),
         (cut_weights, "is damaged"),
         (is_adapter, "is an adapter"),
         (lost_tensor, r"1 weights are in no file, model\.layers\.0\.mlp\.up_proj\.weight"),
