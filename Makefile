@@ -3,6 +3,7 @@
 # make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make lock   pin the newest versions that envs/*.in allow
+# make audit  known holes of the pinned packages, and what they are (docs/security.md)
 #
 # WORKERS=n lets n tests run at a time (2; 0 runs them one by one, in this process).
 # ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.
@@ -19,8 +20,12 @@ DONE := $(VENV)/.installed-$(ENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ARGUMENTS := $(if $(CONFIG),--configfile $(CONFIG))
+MISSING := $(foreach file,$(CONFIG),$(if $(wildcard $(file)),,$(file)))
+ifneq ($(MISSING),)
+$(error CONFIG: there is no file $(MISSING))
+endif
 
-.PHONY: why tidy run test test-fast setup lint format lock clean system
+.PHONY: why tidy run test test-fast setup lint format lock audit clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
@@ -65,6 +70,9 @@ format: setup
 
 lock:
 	bash envs/lock.sh
+
+audit:
+	bash envs/audit.sh
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache

@@ -24,7 +24,9 @@ from sftflow.notes import Notes
 from sftflow.promptfile import read_prompts
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks, named_files
-from sftflow.workfolder import hold_folder
+from sftflow.workfolder import check_writable, hold_folder
+
+check_writable(os.getcwd())
 
 
 def checked_config():

@@ -32,6 +32,7 @@ from snakemake.logging import logger
 
 from sftflow import previous
 from sftflow.digests import Digests
+from sftflow.joblogs import ended_without_a_word
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
 from sftflow.reasons import keep_snapshots, sentence, told
@@ -228,6 +229,12 @@ def keep_results(judgement: Judgement | None) -> None:
             logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
         await postprocess(job, error=error and not finished, **options)
         if error and not finished:
+            log = ended_without_a_word(map(str, job.log))
+            if log and not asked:  # who shares a server is killed when another one fails
+                logger.error(
+                    f"{describe(job)} was killed, for its log ends without an error: most likely "
+                    f"the machine was out of memory; see {log} and the kernel's log (dmesg)"
+                )
             if previous.put_back(outputs):
                 logger.info(f"The former result of {describe(job)} is as it was.")
             return

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger("sftflow")
@@ -101,28 +102,42 @@ def run_stage(main: Callable[[list[str]], None]) -> None:
     """Run a stage's ``main`` and turn its end into an exit status.
 
     ``StageError`` gives its sentence and status 1; anything else gives its traceback in
-    the log and one line on the console. SystemExit and signals pass through.
+    the log and one line on the console, a sentence if the machine is to blame (a full disk).
+    SystemExit and signals pass through.
     """
     argv = sys.argv[1:]
     log = argv[argv.index("--log") + 1] if "--log" in argv else None
-    if log:
-        Path(log).unlink(missing_ok=True)
-        _log_to(Path(log))
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logger.info("argv: %s", " ".join(argv))
     try:
+        if log:
+            Path(log).unlink(missing_ok=True)
+            _log_to(Path(log))
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        logger.info("argv: %s", " ".join(argv))
         main(argv)
     except StageError as error:
-        logger.error("%s", error)
         if log:
             console().say(f"error: {error}")
+        logger.error("%s", error)
         sys.exit(1)
     except Exception as error:
-        traceback.print_exc()
-        if log:
-            console().say(f"failed: {type(error).__name__}: {error} (see {log})")
+        _tell(error, log)
         sys.exit(1)
+
+
+def _tell(error: Exception, log: str | None) -> None:
+    """Say on the console what ended a stage, and in the log, which may be on a full disk, how."""
+    from sftflow.machinefaults import machine_fault
+
+    fault = machine_fault(error)
+    first = str(error).strip().split("\n")[0]
+    said = f"error: {fault}" if fault else f"failed: {type(error).__name__}: {first}"
+    if log:
+        console().say(f"{said} (see {log})")
+    with suppress(OSError):
+        traceback.print_exc()
+        if fault:
+            logger.error("%s", fault)

@@ -9,10 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 _held: list[int] = []
+
+
+def check_writable(folder: Path | str) -> None:
+    """End with a sentence if nothing can be written to ``folder``: Snakemake gives a traceback."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        sys.exit(f"{folder} can't be written to; choose another folder with --directory")
 
 
 def hold_folder(path: Path | str) -> str | None:

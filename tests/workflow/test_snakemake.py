@@ -357,6 +357,28 @@ def test_a_second_workflow_in_the_folder_says_so_and_stops(tmp_path):
         first.communicate("")
 
 
+def test_a_folder_that_can_only_be_read(tmp_path):
+    mounted = f"mount -t tmpfs -o ro,size=1m tmpfs '{tmp_path}' && echo mounted"
+    run = f"{Path(sys.executable).parent / 'snakemake'} --cores 1 --directory '{tmp_path}'"
+    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = ["unshare", "--mount", *own, "sh", "-c", f"{mounted} && exec {run}"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    if "mounted" not in done.stdout:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 1
+    assert f"{tmp_path} can't be written to; choose another folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_config_that_is_not_there():
+    """Snakemake reads it before the workflow, which can't put its FileNotFoundError into words."""
+    for target in ("run", "why"):
+        command = ["make", "-n", target, "CONFIG=config/gone.yaml"]
+        done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "CONFIG: there is no file config/gone.yaml" in done.stderr
+
+
 @pytest.mark.skipif(quantisation_fault() is None, reason="it can run here")
 def test_a_training_that_cannot_run_here_ends_it_before_any_job(tmp_path):
     def edit(config):
