@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sftflow.machinefaults import machine_fault
 from sftflow.stage import StageError, console
 
 PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
@@ -41,6 +42,7 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
+        HTTPError,  # of the library that asks: a connection that broke off
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -65,9 +67,17 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
         ) from None
     except RevisionNotFoundError:
         raise StageError(f"hub model {name} has no revision {revision}") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
+        if machine_fault(error):  # a full disk
+            raise
         if isinstance(error, HfHubHTTPError):
-            raise StageError(f"the hub refused {name}: {error}") from None
+            first = str(error).strip().split("\n")[0]
+            raise StageError(f"the hub refused {name}: {first}") from None
+        if isinstance(error, HTTPError):
+            raise StageError(
+                f"the download of hub model {name} was cut off ({type(error).__name__}); run "
+                "again, and it goes on where it ended"
+            ) from None
         raise StageError(
             f"hub model {name} can't be fetched without a connection to the hub; give a local "
             f"folder instead ({type(error).__name__})"
