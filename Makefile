@@ -3,7 +3,7 @@
 # make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make lock   pin the newest versions that envs/*.in allow
-# make audit  known holes of the pinned packages, and what they are (docs/security.md)
+# make audit  known holes of the pinned packages (docs/security.md)
 #
 # WORKERS=n lets n tests run at a time (2; 0 runs them one by one, in this process).
 # ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sftflow.masks import IGNORED
 
+# They turn the direction of what follows, so that a reader would see other text than is there.
+STEERING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 PAGE = Path(__file__).parents[1] / "templates" / "mask_preview.html.j2"
 
 
@@ -45,6 +48,7 @@ class Picked:
 
 
 def _visible(text: str) -> str:
+    text = STEERING.sub(lambda found: f"⟨{ord(found[0]):04X}⟩", text)
     return text.replace("\n", "⏎\n").replace("\t", "⇥\t") or "∅"
 
 

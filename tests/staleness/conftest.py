@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from staleness.project import Project
+from staleness.project import SECRETS, Project
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """Return the small project after a first run of everything."""
     made = Project(tmp_path_factory.mktemp("staleness") / "project")
-    ran = made.run()
+    ran = made.run(**SECRETS)
     assert "train_adapter s.r-2" in ran
     return made

@@ -89,6 +89,14 @@ CONFIG: dict[str, Any] = {
     },
 }
 
+# What people have in their environment; a run leaves them nowhere (test_secrets.py).
+SECRETS = {
+    "HF_TOKEN": "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",
+    "OPENAI_API_KEY": "sk-PlantedPlantedPlantedPlanted",
+    "WANDB_API_KEY": "planted0planted0planted0planted0",
+    "AWS_SECRET_ACCESS_KEY": "Planted/Planted+Planted/Planted+Planted0",
+}
+
 
 def prompt(text: str) -> str:
     """Return a line of a prompt file."""

@@ -32,9 +32,11 @@ def test_tokens_are_whole_characters_and_keep_their_mask():
 
 def test_text_from_data_is_escaped():
     tokenizer = chat_tokenizer(CHATML)
-    ids = tokenizer("<img src=x onerror=alert(1)>", add_special_tokens=False).input_ids
+    planted = "<img src=x onerror=alert(1)></script>{{ 7 * 7 }}{% x %}\u202etxet"
+    ids = tokenizer(planted, add_special_tokens=False).input_ids
     picked = Picked()
     picked.add({"id": "<b>", "length": len(ids), "input_ids": ids, "labels": ids})
     page = preview_page("<i>d", "<i>b", tokenizer, picked)
-    for tag in ("<img", "<b>", "<i>"):
+    for tag in ("<img", "<b>", "<i>", "</script>", "49", "\u202e"):
         assert tag not in page
+    assert "⟨202E⟩" in page
