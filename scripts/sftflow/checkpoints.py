@@ -52,9 +52,9 @@ def fault(checkpoint: Path) -> str | None:
         files = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
         return "it was not finished"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"its {SEAL} can't be read"
-    if not files:
+    if not isinstance(files, dict) or not files:
         return "it holds no files"
     for name, digest in files.items():
         path = checkpoint / name

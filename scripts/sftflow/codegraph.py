@@ -51,9 +51,9 @@ def remember_trees(path: Path) -> None:
     """Use what an earlier process found in ``path``, and keep there what this one finds."""
     global _said  # one memory per process
     path = path.absolute()  # what is kept at the end is kept from another folder
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         known = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(known, dict) and known.get("format") == MEMORY:
+        if isinstance(known, dict) and known.get("format") == MEMORY and "said" in known:
             _said = {**known["said"], **_said}
     if path not in _kept:
         _kept.add(path)

@@ -156,7 +156,7 @@ def _base_number(config: dict, root: Path, base: str, key: str) -> int | None:
         return None
     try:
         said = json.loads((root / entry["path"] / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return said.get(key) if isinstance(said, dict) else None
 

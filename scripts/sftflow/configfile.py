@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from sftflow.yamlsize import check_size
+
 
 class ConfigFault(Exception):
     """What is wrong with a config: ``faults`` is a list of sentences."""
@@ -80,11 +82,13 @@ def read_yaml(path: Path | str) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFault([f"{path}: cannot be read: {error}"]) from None
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
-    except yaml.YAMLError:
+        return _loaded(text, _Loader)
+    except (yaml.YAMLError, RecursionError):
         pass
     try:
-        return yaml.load(text, Loader=_TellingLoader)  # noqa: S506 (it too)
+        return _loaded(text, _TellingLoader)
+    except RecursionError:
+        raise ConfigFault([f"{path}: is nested too deeply"]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -92,6 +96,12 @@ def read_yaml(path: Path | str) -> Any:
         if "\\t" in problem or "'\t'" in problem:
             problem = "a tab stands where spaces must be; YAML indents with spaces"
         raise ConfigFault([f"{place}: {problem}"]) from None
+
+
+def _loaded(text: str, loader: Any) -> Any:
+    value = yaml.load(text, Loader=loader)  # noqa: S506 (subclasses of SafeLoader)
+    check_size(value)
+    return value
 
 
 def merged(below: Any, above: Any) -> Any:

@@ -31,7 +31,7 @@ class Digests:
         try:
             known = json.loads(self._path.read_text(encoding="utf-8"))
             self._known = {p: [int(s), int(t), str(d)] for p, (s, t, d) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
 
     def file(self, path: Path | str) -> str | None:

@@ -111,7 +111,14 @@ def read_endpoint(path: Path) -> Endpoint:
             raise ValueError("another schema")
         del value["url"]
         return Endpoint(**value)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise StageError(
             f"{path} is not the file of a running server ({type(error).__name__}: {error}); "
             "is serve_model running?"

@@ -118,7 +118,7 @@ def read_manifest(path: Path | str) -> dict[str, Any]:
     """Return a manifest; raise ValueError with the path if it is not one."""
     try:
         manifest = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a readable manifest: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise ValueError(f"{path} is not a manifest of schema {SCHEMA}; delete it and rerun")

@@ -24,7 +24,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Return a JSON object; raise StageError naming the file if it is not one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} can't be read as JSON ({error}); delete it and rerun") from None
     if not isinstance(value, dict):
         raise StageError(f"{path} is not a JSON object; delete it and rerun")

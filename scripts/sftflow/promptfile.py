@@ -25,7 +25,7 @@ def _prompt(line: str, where: str) -> dict[str, Any]:
         messages = [{"role": str(m["role"]), **m} for m in row["messages"]]
         if not messages or not all(isinstance(m["content"], str) for m in messages):
             raise ValueError("messages must be a list of role and content")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f'{where} is not a prompt {{"messages": [{{"role": ..., "content": ...}}]}} '
             f"({type(error).__name__}: {error})"

@@ -89,10 +89,19 @@ def read_record(rule: str, wildcards: Mapping[str, str]) -> dict[str, Any] | Non
     """Return a job's record, None if there is no readable one."""
     try:
         record = json.loads(record_path(rule, wildcards).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    sound = isinstance(record, dict) and record.get("schema") == SCHEMA
-    return record if sound else None
+    return record if _is_record(record) else None
+
+
+def _is_record(value: Any) -> bool:
+    """Return whether a value has the shape of what ``write_record`` writes."""
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        return False
+    basis = value.get("basis")
+    maps = [value.get("outputs"), basis]
+    maps += [basis.get("params"), basis.get("inputs")] if isinstance(basis, dict) else []
+    return all(isinstance(one, dict) for one in maps) and "command" in basis
 
 
 def _listed(sums: Path) -> dict[str, str]:

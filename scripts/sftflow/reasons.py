@@ -143,5 +143,5 @@ def _function_changes(file: str, then: Mapping[str, str], now: Mapping[str, str]
 def _parsed_file(path: Path) -> dict | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

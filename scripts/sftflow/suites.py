@@ -11,10 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sftflow.stage import StageError
-from sftflow.taskfiles import read_task, task_files
+from sftflow.taskfiles import UNREADABLE, read_task, task_files
 
 STRUCTURE = ("task_list", "tag", "group", "include")  # keys that are no setting of a task
 # What a task file says beside these changes how a question is put or scored, not what it is.
@@ -68,7 +66,7 @@ def task_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise StageError(f"{path} includes itself")
     try:
         said = read_task(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         raise StageError(f"{path} can't be read as YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(said, dict):
         raise StageError(f"{path} is no task: a mapping of settings is expected")
@@ -80,6 +78,8 @@ def task_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     includes = said.get("include", [])
     merged: dict[str, Any] = {}
     for name in includes if isinstance(includes, list) else [includes]:
+        if not isinstance(name, str):
+            raise StageError(f"{path} includes {name!r}, which is no file name")
         merged |= task_settings(path.parent / name, (*above, path))
     merged |= said
     return {key: value for key, value in merged.items() if key not in STRUCTURE}

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import yaml
 
+from sftflow.yamlsize import check_size
+
 
 class _TaskLoader(yaml.SafeLoader):
     """SafeLoader that reads lm-eval's ``!function module.name`` as the text it is."""
 
 
 _TaskLoader.add_constructor("!function", lambda _, node: f"!function {node.value}")
+
+
+UNREADABLE = (OSError, ValueError, RecursionError, yaml.YAMLError)
 
 
 def task_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -21,7 +26,7 @@ def task_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for path in sorted(Path(folder).rglob("*.yaml")):
         try:
             task = read_task(path)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except UNREADABLE as error:
             faults.append(f"{path} can't be read as YAML: {str(error).splitlines()[0]}")
             continue
         if isinstance(task, dict) and isinstance(task.get("task"), str):
@@ -31,4 +36,6 @@ def task_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 def read_task(path: Path) -> object:
     """Return what a task file says, without running any code that it names."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506
+    task = yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506
+    check_size(task)
+    return task

@@ -23,12 +23,10 @@ def test_no_secret_of_the_environment_was_written(project):
     assert any(path.name == "report.html" for path in files)
     assert any(path.suffix == ".log" for path in files)
     assert any(".snakemake" in path.parts for path in files)
-    secrets = {name: secret.encode() for name, secret in SECRETS.items()}
-    found = [
-        (name, path)
-        for path in files
-        for content in [written(path)]
-        for name, secret in secrets.items()
-        if secret in content
-    ]
-    assert found == []
+    contents = {path: written(path) for path in files}
+
+    def holding(text):
+        return [path for path, content in contents.items() if text.encode() in content]
+
+    assert len(holding("train_adapter")) > 5  # the search finds what is there
+    assert {name: holding(secret) for name, secret in SECRETS.items() if holding(secret)} == {}
