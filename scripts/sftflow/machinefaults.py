@@ -19,6 +19,9 @@ BY_NUMBER = {
 # Libraries in C++ and Rust have texts of their own and no number.
 BY_TEXT = {
     "no space left on device": BY_NUMBER[errno.ENOSPC],
+    "database or disk is full": BY_NUMBER[errno.ENOSPC],
+    # torch.save, which does not say why a write failed (seen on a full disk, torch 2.13).
+    "inline_container.cc": f"torch can't write, most likely the disk is full; make room {AGAIN}",
     "disk quota exceeded": BY_NUMBER[errno.EDQUOT],
     "file too large": BY_NUMBER[errno.EFBIG],
     "read-only file system": BY_NUMBER[errno.EROFS],

@@ -109,6 +109,46 @@ def test_a_disk_that_takes_nothing_more(raw, tmp_path, mode, words):
     assert done.stdout == ""
 
 
+LIBRARIES = """
+import sqlite3, sys
+from pathlib import Path
+import numpy, pyarrow, pyarrow.parquet, safetensors.numpy
+from sftflow.machinefaults import machine_fault
+noise = numpy.random.default_rng(0).integers(0, 256, 4 << 20, dtype="uint8")
+
+def to_database(path):
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE t (x)")
+        file.execute("INSERT INTO t VALUES (?)", [noise.tobytes()])
+
+for write in (
+    lambda path: path.write_bytes(noise.tobytes()),
+    lambda path: pyarrow.parquet.write_table(pyarrow.table({"x": noise}), path),
+    lambda path: safetensors.numpy.save_file({"x": noise}, path),
+    to_database,
+):
+    path = Path(sys.argv[1], "file")
+    try:
+        write(path)
+    except Exception as error:
+        print(machine_fault(error) or repr(error))
+    path.unlink(missing_ok=True)
+"""
+
+
+def test_each_library_says_in_its_own_way_that_the_disk_is_full(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [*on_a_small_disk(disk, "rw"), sys.executable, "-c", LIBRARIES, disk]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode == 99:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    said = [line for line in done.stdout.splitlines() if not line.startswith(str(disk))]
+    assert len(said) == 4, done.stdout + done.stderr
+    assert all("the disk is full" in line for line in said), said
+
+
 class LibraryError(Exception):
     pass
 
@@ -126,6 +166,10 @@ class LibraryError(Exception):
             "the GPU's memory is full",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "no memory"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"),
+            "disk is full",
+        ),
         (MemoryError(), "no memory is left"),
     ],
 )
