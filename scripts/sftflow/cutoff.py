@@ -232,8 +232,9 @@ def keep_results(judgement: Judgement | None) -> None:
             log = ended_without_a_word(map(str, job.log))
             if log and not asked:  # who shares a server is killed when another one fails
                 logger.error(
-                    f"{describe(job)} was killed, for its log ends without an error: most likely "
-                    f"the machine was out of memory; see {log} and the kernel's log (dmesg)"
+                    f"{describe(job)} was killed, for its log ends without an error: by a time "
+                    "limit, by somebody, or because the machine was out of memory; see "
+                    f"{log} and dmesg"
                 )
             if previous.put_back(outputs):
                 logger.info(f"The former result of {describe(job)} is as it was.")
