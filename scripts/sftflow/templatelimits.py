@@ -92,9 +92,14 @@ def _status_of_child(render: Callable[[], object]) -> int:
 def _bound_this_process() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (PROBE_S, PROBE_S))
+    for kind, bound in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, most),
+        (resource.RLIMIT_CPU, PROBE_S),
+    ):
+        _, hard = resource.getrlimit(kind)  # a cluster's own limit (ulimit) can't be raised
+        within = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (within, hard))
 
 
 @contextmanager

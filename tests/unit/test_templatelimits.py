@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from chat_fixture import CHATML, chat_tokenizer, record, turn
@@ -62,6 +66,20 @@ def test_an_expression_in_c_is_stopped_as_well(monkeypatch):
     with pytest.raises(StageError, match="did not end"):
         check_template("", lambda: 9**9**9, "bases.x")
     assert time.monotonic() - start_s < 30
+
+
+def test_bounds_of_the_machine_are_kept():
+    """Where the limit of a cluster is lower, the child must not fail to set its own."""
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, 1 << 30)); "
+        "from sftflow.templatelimits import check_template; "
+        "check_template('', lambda: bytearray(2 << 30), 'bases.x')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(templatelimits.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert "bases.x: the chat template takes more than 1 GiB" in done.stderr
 
 
 def test_operators_of_expressions_only():
