@@ -226,6 +226,28 @@ def test_an_http_error_is_a_failed_request():
     assert not one["ok"] and "HTTP 404" in one["error"]
 
 
+def test_a_server_that_hangs_fails_the_request(monkeypatch):
+    """It accepts the request and never answers, as an engine does that was stopped in its work."""
+    monkeypatch.setattr("sftflow.latency.REQUEST_S", 0.2)
+
+    async def ask_once():
+        async def hang(_request):
+            await asyncio.sleep(600)
+
+        app = web.Application()
+        app.router.add_post("/completions", hang)
+        async with TestServer(app, shutdown_timeout=0.1) as running:
+            url = str(running.make_url("/")).rstrip("/")
+            server = SimpleNamespace(url=url, model="toy", headers={})
+            async with client_session(server, 1) as session:
+                return await timed_request(
+                    session, server, plan(server, Cell(5, 3, 1), [[1] * 5], 0)[0]
+                )
+
+    one = asyncio.run(ask_once())
+    assert not one["ok"] and "Timeout" in one["error"] and one["ttft_ms"] is None
+
+
 def test_every_column_of_a_row_is_kept():
     made = set(asyncio.run(ask_for("good"))[0]) | {"cell", "concurrency"}
     assert made == set(measure_latency.REQUESTS.names)
