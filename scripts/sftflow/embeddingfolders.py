@@ -71,7 +71,7 @@ def _modules(folder: Path) -> dict[str, str]:
     try:
         modules = json.loads(path.read_text(encoding="utf-8"))
         found = {str(m["path"]): str(m["type"]) for m in modules}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StageError(f"{path} can't be read as a list of modules: {error}") from None
     outside = [p for p in found if Path(p).is_absolute() or ".." in Path(p).parts]
     if outside:

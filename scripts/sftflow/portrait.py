@@ -117,7 +117,7 @@ def read_portrait(path: Path) -> dict[str, Any]:
     """Return a portrait; raise StageError naming the file if it is none."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} is no readable portrait of a dataset: {error}") from None
     if not isinstance(said, dict) or said.get("schema") != SCHEMA or not said.keys() >= KEYS:
         raise StageError(

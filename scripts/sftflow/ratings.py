@@ -86,7 +86,7 @@ def _json_rows(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     try:
         said = json.loads(path.read_text(encoding="utf-8-sig"))
         rows = [{"rater": said["rater"], **dict(row)} for row in said["ratings"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StageError(
             f'{path} is no saved sheet {{"rater": ..., "ratings": [...]}} '
             f"({type(error).__name__}: {error}); save it from sheet.html once more"

@@ -13,11 +13,14 @@ from sftflow.checkpoints import fault
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault, read_yaml
 from sftflow.digests import Digests
+from sftflow.embeddingfolders import check_embedding_folder
 from sftflow.endpoint import last_lines, read_endpoint
 from sftflow.manifests import read_manifest
 from sftflow.modelfolders import read_json, tensor_shapes
+from sftflow.portrait import read_portrait
 from sftflow.promptfile import read_prompts
 from sftflow.provenance import Basis, judge, read_record, record_path
+from sftflow.ratings import read_sheet
 from sftflow.stage import StageError
 from sftflow.suites import task_settings
 from sftflow.taskfiles import task_files
@@ -86,6 +89,19 @@ def index(path):
         path.with_name("model.safetensors.index.json").unlink()
 
 
+def sheet(suffix):
+    def read(path):
+        path.rename(path.with_suffix(suffix))
+        read_sheet(path.with_suffix(suffix))
+
+    return read
+
+
+def modules(path):
+    path.rename(path.with_name("modules.json"))
+    check_embedding_folder(path.parent)
+
+
 def checkpoint(path):
     path.rename(path.with_name("COMPLETE.json"))
     assert fault(path.parent), "garbage is no whole checkpoint"
@@ -115,6 +131,10 @@ READERS = {
     "safetensors": (shards, StageError),
     "checkpoint": (checkpoint, ()),
     "record": (record, ()),
+    "portrait": (read_portrait, StageError),
+    "saved sheet of people": (sheet(".json"), StageError),
+    "table of people": (sheet(".csv"), StageError),
+    "parts of an embedding model": (modules, StageError),
     "digests": (Digests, ()),
     "log": (last_lines, ()),
     "template": (lambda path: operators(path.read_text(errors="replace")), ()),
