@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sftflow.chat_templates import ChatTemplate, PrefixChanged, Refused, Rendered
-from sftflow.conversations import template_messages, template_tools
+from sftflow.chat_templates import ChatTemplate, Refused
 from sftflow.lengths import binned
 from sftflow.manifests import sha256_file, write_manifest, write_text
-from sftflow.masks import mask_fault, tokenized, trained_count, trained_runs
+from sftflow.masks import trained_count, trained_runs
 from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
 from sftflow.preview import Picked, preview_page
 from sftflow.records import REJECTED, read_rows, write_table
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
+from sftflow.templatedrows import Part, Sample, encoded, parts_of
+from sftflow.templateguards import check_limits, check_served, leaves_out_reasoning, losses_told
 from sftflow.templatelimits import ROW_S, TooSlow, processor_time
+from sftflow.tokenweights import WEIGHTS, has_weights
 
 BATCH_ROWS = 512
+LOOKED_AT = 64  # samples of a split whose prompts are rendered and tokenised a second time
+ODD = ("reasoning_left_out",)  # counts that are told only if there is something to tell
 TEMPLATED = pa.schema(
     [
         ("id", pa.string()),
@@ -44,51 +48,15 @@ TEMPLATED = pa.schema(
 )
 
 
-def trained_turns(messages: list[dict], train_on: str) -> list[int]:
-    """Return the positions of the assistant messages that carry loss (weight 0 means none)."""
-    for message in messages:
-        if message.get("weight") not in (None, 0, 1):
-            raise Refused("weight", f"weight {message['weight']} of a message; only 0 and 1 work")
-    turns = [k for k, m in enumerate(messages) if m["role"] == "assistant" and m.get("weight") != 0]
-    if not turns:
-        raise Refused("no_trained_turn", "no assistant message carries loss")
-    return turns[-1:] if train_on == "last" else turns
-
-
-def render_record(
-    template: ChatTemplate, record: dict[str, Any], train_on: str
-) -> list[tuple[str, Rendered]]:
-    """Return (id, text with spans): one per record, or one per turn.
-
-    One per turn where the template writes a turn otherwise once others follow it (thinking
-    removed from earlier turns): each turn is then trained behind the text that it would see.
-    """
-    token = template.typed_control(record["messages"], record["tools"])
-    if token:
-        raise Refused("control_token_in_text", f"the text holds the control token {token}")
-    turns = trained_turns(record["messages"], train_on)
-    messages = template_messages(record["messages"])[: turns[-1] + 1]
-    tools = template_tools(record["tools"])
-    try:
-        return [(record["id"], template.rendered(messages, tools, turns))]
-    except PrefixChanged:
-        pass
-    try:
-        return [
-            (f"{record['id']}-{k}", template.rendered(messages[: k + 1], tools, [k])) for k in turns
-        ]
-    except PrefixChanged:
-        raise Refused(
-            "turn_not_located", "the chat template does not continue its own generation prompt"
-        ) from None
-
-
 class Templated:
     """The samples of one split, streamed, with counts of all that happened on the way."""
 
-    def __init__(self, template: ChatTemplate, spec: dict[str, Any], split: str) -> None:
-        """Template with ``spec``'s max_length, overlong and train_on."""
-        self.template, self.spec, self.split = template, spec, split
+    def __init__(
+        self, template: ChatTemplate, spec: dict[str, Any], split: str, weighted: bool = False
+    ) -> None:
+        """Template as ``spec`` says; ``weighted`` samples have a loss weight for each token."""
+        self.template, self.spec, self.split, self.weighted = template, spec, split, weighted
+        self.reasoning = spec.get("reasoning", "train")
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.rejected: list[dict[str, Any]] = []
@@ -117,37 +85,20 @@ class Templated:
         progress = Progress(max(total, 1), f"{self.split} rows")
         rows = iter(records)
         while batch := list(islice(rows, BATCH_ROWS)):
-            for record, name, rendered, encoded in self._encoded(batch):
-                sample = self._sample(record, name, rendered, *encoded)
-                if sample is not None:
+            rendered = list(self._rendered(batch))
+            made = encoded(self.template, [parts for _, parts in rendered], self.reasoning)
+            for (record, _), (samples, parts) in zip(rendered, made, strict=True):
+                for sample in self._kept(record, samples, parts):
                     self.picked.add(sample)
                     yield sample
             progress.add(len(batch))
 
-    def _encoded(self, batch: list[dict]) -> Iterator[tuple[dict, str, Rendered, tuple]]:
-        """Tokenise a batch of records at once; adds no BOS, templates write their own."""
-        rendered = list(self._rendered(batch))
-        if not rendered:
-            return
-        tokenizer = self.template.tokenizer
-        encoded = tokenizer(
-            [r.text for _, _, r in rendered], add_special_tokens=False, return_offsets_mapping=True
-        )
-        whole = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        for (record, name, r), (ids, offsets) in zip(rendered, whole, strict=True):
-            tokens = tokenized(tokenizer, r.text, r.spans, ids, offsets)
-            if tokens is None:
-                detail = "a token covers the prompt's end and the answer's beginning"
-                self.reject(record, "token_over_edge", detail)
-            else:
-                yield record, name, r, tokens
-
-    def _rendered(self, batch: Iterable[dict]) -> Iterator[tuple[dict, str, Rendered]]:
+    def _rendered(self, batch: Iterable[dict]) -> Iterator[tuple[dict, list[Part]]]:
         for record in batch:
             self.counts["rows"] += 1
             try:
                 with processor_time(ROW_S):
-                    parts = render_record(self.template, record, self.spec["train_on"])
+                    parts = parts_of(self.template, record, self.spec["train_on"], self.reasoning)
             except Refused as refused:
                 self.reject(record, refused.reason, refused.detail)
                 continue
@@ -156,43 +107,53 @@ class Templated:
                     f"{record['source']}, row {record['row']}: the chat template of "
                     f"{self.template.name} did not end within {ROW_S} s; choose another template"
                 ) from None
-            self.counts["rows_split_by_turn"] += len(parts) > 1
-            for name, rendered in parts:
-                yield record, name, rendered
+            yield record, parts
 
-    def _sample(
-        self, record: dict, name: str, r: Rendered, ids: list[int], labels: list[int]
-    ) -> dict[str, Any] | None:
-        """Check the mask against the messages, cut or drop, count."""
-        template = self.template
-        fault = mask_fault(template.tokenizer, template.control_text, labels, r.answers)
-        if fault:
-            self.reject(record, "mask_mismatch", fault)
-            return None
+    def _kept(
+        self, record: dict, samples: list[Sample] | Refused, parts: Sequence[Part]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what a record leaves; reject it if that is nothing."""
+        try:
+            if isinstance(samples, Refused):
+                raise samples
+            if self.counts["samples"] < LOOKED_AT:
+                check_served(self.template, samples, parts)
+        except Refused as refused:
+            self.reject(record, refused.reason, refused.detail)
+            return
+        self.counts["rows_split_by_turn"] += len(samples) > 1
+        self.counts["reasoning_left_out"] += leaves_out_reasoning(self.template, parts)
+        kept = [row for sample in samples if (row := self._cut(sample)) is not None]
+        if not kept:
+            longest = max(len(sample.ids) for sample in samples)
+            limit = self.spec["max_length"]
+            what = "max_length" if self.spec["overlong"] == "drop" else "nothing left to train"
+            self.reject(record, "overlong", f"{longest} tokens, limit {limit} ({what})")
+        yield from kept
+
+    def _cut(self, sample: Sample) -> dict[str, Any] | None:
+        """Cut or drop an overlong sample, and count what is left."""
+        ids, labels, limit = sample.ids, sample.labels, self.spec["max_length"]
         self.whole_lengths[len(ids)] += 1
-        limit = self.spec["max_length"]
-        turns = len(r.spans)
         if len(ids) > limit:
             self.counts["overlong"] += 1
-            cut = labels[:limit]
-            if self.spec["overlong"] == "drop" or trained_count(cut) == 0:
-                what = "max_length" if self.spec["overlong"] == "drop" else "nothing left to train"
-                self.reject(record, "overlong", f"{len(ids)} tokens, limit {limit} ({what})")
+            if self.spec["overlong"] == "drop" or trained_count(labels[:limit]) == 0:
                 return None
-            ids, labels = ids[:limit], cut
+            ids, labels = ids[:limit], labels[:limit]
             self.counts["truncated"] += 1
-        ends = set(template.control.values())
-        stops = [run[-1] for run in trained_runs(labels) if run[-1] in ends]
+        template = self.template
+        stops = [run[-1] for run in trained_runs(labels) if run[-1] in template.control_ids]
         self.ends.update(template.tokenizer.convert_ids_to_tokens(stops))
         self.counts.update(
             samples=1,
             tokens=len(ids),
             trained_tokens=trained_count(labels),
-            turns=turns,
+            turns=len(sample.answers),
             trained_end_of_turn=len(stops),
         )
         self.lengths.append(len(ids))
-        return {"id": name, "input_ids": ids, "labels": labels, "length": len(ids)}
+        row = {"id": sample.name, "input_ids": ids, "labels": labels, "length": len(ids)}
+        return row | ({"loss_weights": sample.weights[: len(ids)]} if self.weighted else {})
 
     def summary(self) -> dict[str, Any]:
         """Return all counts; lengths are null where there is no sample."""
@@ -206,6 +167,7 @@ class Templated:
             quantiles |= {"min": int(known.min()), "max": int(known.max())}
         return {
             **{name: self.counts[name] for name in names},
+            **{name: self.counts[name] for name in ODD if self.counts[name]},
             "rejected": dict(sorted(self.reasons.items())),
             "end_of_turn": dict(sorted(self.ends.items())),
             "length": quantiles,
@@ -213,35 +175,14 @@ class Templated:
         }
 
 
-def model_limits(model: Path) -> tuple[int | None, int | None]:
-    """Return the longest sequence and the number of embedding rows from config.json."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    return config.get("max_position_embeddings"), config.get("vocab_size")
-
-
-def check_limits(model: Path, tokenizer: Any, max_length: int) -> None:
-    """Raise StageError if rows could be longer, or ids higher, than the model can take."""
-    positions, vocabulary = model_limits(model)
-    if positions is not None and max_length > positions:
-        raise StageError(
-            f"max_length {max_length} is more than {model.name}'s {positions} positions "
-            "(max_position_embeddings); lower max_length"
-        )
-    if vocabulary is not None and len(tokenizer) > vocabulary:
-        raise StageError(
-            f"{model.name}: the tokenizer has {len(tokenizer)} tokens, the model embeds only "
-            f"{vocabulary}; it is the tokenizer of another model"
-        )
-
-
 def write_split(
-    template: ChatTemplate, spec: dict[str, Any], source: Path, target: Path
+    template: ChatTemplate, spec: dict[str, Any], source: Path, target: Path, weighted: bool
 ) -> Templated:
     """Template one split from ``source`` to ``target``; return what was counted."""
-    work = Templated(template, spec, target.stem)
+    work = Templated(template, spec, target.stem, weighted)
     total = pq.read_metadata(source).num_rows
-    write_table(target, work.samples(read_rows(source), total), TEMPLATED)
+    schema = TEMPLATED.append(WEIGHTS) if weighted else TEMPLATED
+    write_table(target, work.samples(read_rows(source), total), schema)
     return work
 
 
@@ -253,8 +194,10 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = load_tokenizer(args.model)
     check_limits(args.model, tokenizer, spec["max_length"])
     template = ChatTemplate(tokenizer, spec["base"])
+    sources = {split: args.dataset / f"{split}.parquet" for split in ("train", "validation")}
+    weighted = any(has_weights(path) for path in sources.values())
     work = {
-        split: write_split(template, spec, args.dataset / f"{split}.parquet", path)
+        split: write_split(template, spec, sources[split], path, weighted)
         for split, path in (("train", args.train), ("validation", args.validation))
     }
     train = work["train"].summary()
@@ -273,7 +216,7 @@ def main(argv: list[str] | None = None) -> None:
         stage="template_data",
         spec=spec,
         payloads=[args.train, args.validation],
-        inputs={split: args.dataset / f"{split}.parquet" for split in work},
+        inputs=sources,
         counts={split: done.summary() for split, done in work.items()},
         packages=("transformers", "tokenizers", "pyarrow"),
         dataset=spec["dataset"],
@@ -282,11 +225,11 @@ def main(argv: list[str] | None = None) -> None:
         rejected_sha256=sha256_file(args.manifest.with_name("rejected.parquet")),
         **tokenizer_digests(args.model, tokenizer),
     )
-    say_counts(work)
+    say_counts(work, template.notes)
 
 
-def say_counts(work: dict[str, Templated]) -> None:
-    """Show one line per split."""
+def say_counts(work: dict[str, Templated], notes: Sequence[str]) -> None:
+    """Show one line per split, and what should be looked at."""
     for split, done in work.items():
         n = done.summary()
         lost = ", ".join(f"{count} {reason}" for reason, count in n["rejected"].items())
@@ -294,6 +237,9 @@ def say_counts(work: dict[str, Templated]) -> None:
             f"{split}: {n['samples']} samples of {n['rows']} rows, {n['tokens']} tokens, "
             f"{n['trained_tokens']} with loss" + (f"; rejected: {lost}" if lost else "")
         )
+        notes = [*notes, *losses_told(split, n)]
+    for note in notes:
+        console().say(f"look at this: {note}")
 
 
 if __name__ == "__main__":

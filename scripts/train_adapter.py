@@ -109,6 +109,7 @@ class Run:
             peft_config=adapter,
             callbacks=[*self._callbacks(model, evaluates), *([average] if average else [])],
         )
+        trainer.weigh_tokens()
         trainer.average = average
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state

@@ -8,6 +8,7 @@ else has label ``IGNORED``, which PyTorch's cross entropy leaves out.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,44 +17,33 @@ IGNORED = -100
 Span = tuple[int, int]
 
 
-def straddles(offsets: Sequence[Span], spans: Sequence[Span]) -> bool:
-    """Say whether a token stands on both sides of a span's edge.
+def first_token(offsets: Sequence[Span], place: int) -> int:
+    """Return the first token that begins at or behind a character; the number of tokens if none."""
+    return bisect_left(offsets, place, key=lambda offset: offset[0])
 
-    At serving time the prompt is tokenised alone, so such a token (a template's newline
-    merged with the answer's own, say) would never be what the model continues from.
+
+def spans_of_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int | None]:
+    """Return for each token the number of the span that it begins in, None outside of all.
+
+    A span's last token may reach beyond it: some end-of-turn tokens take in the white space that
+    follows them. Which token a span begins with is decided by the caller (``served_prompt``).
     """
-    edges = sorted({edge for span in spans for edge in span})
+    found: list[int | None] = []
     place = 0
-    for start, end in offsets:
-        while place < len(edges) and edges[place] <= start:
+    for start, _end in offsets:
+        while place < len(spans) and spans[place][1] <= start:
             place += 1
-        if place < len(edges) and edges[place] < end:
-            return True
-    return False
-
-
-def pieces(text: str, spans: Sequence[Span]) -> list[tuple[str, bool]]:
-    """Cut ``text`` at the spans' edges; each piece comes with whether it carries loss."""
-    cut, at = [], 0
-    for start, end in spans:
-        cut += [(text[at:start], False), (text[start:end], True)]
-        at = end
-    cut.append((text[at:], False))
-    return [(piece, trained) for piece, trained in cut if piece]
+        inside = place < len(spans) and spans[place][0] <= start
+        found.append(place if inside else None)
+    return found
 
 
 def labels_in_spans(
     ids: Sequence[int], offsets: Sequence[Span], spans: Sequence[Span]
 ) -> list[int]:
-    """Return ``ids`` where a token lies in a span, ``IGNORED`` elsewhere; no token may straddle."""
-    labels = [IGNORED] * len(ids)
-    place = 0
-    for index, (start, end) in enumerate(offsets):
-        while place < len(spans) and spans[place][1] <= start:
-            place += 1
-        if place < len(spans) and spans[place][0] <= start and end <= spans[place][1]:
-            labels[index] = ids[index]
-    return labels
+    """Return ``ids`` where a token begins in a span, ``IGNORED`` elsewhere."""
+    inside = spans_of_tokens(offsets, spans)
+    return [i if at is not None else IGNORED for i, at in zip(ids, inside, strict=True)]
 
 
 def trained_runs(labels: Sequence[int]) -> list[list[int]]:
@@ -74,38 +64,21 @@ def trained_count(labels: Sequence[int]) -> int:
     return sum(label != IGNORED for label in labels[1:])
 
 
-def tokenized(
-    tokenizer: Any, text: str, spans: Sequence[Span], ids: list[int], offsets: Sequence[Span]
-) -> tuple[list[int], list[int]] | None:
-    """Return input ids and labels of a text, or None if a token can't be cut at a span's edge.
-
-    ``ids`` and ``offsets`` are those of the whole text.
-    """
-    if not straddles(offsets, spans):
-        return ids, labels_in_spans(ids, offsets, spans)
-    cut_ids: list[int] = []
-    labels: list[int] = []
-    for piece, trained in pieces(text, spans):
-        part = tokenizer(piece, add_special_tokens=False).input_ids
-        cut_ids += part
-        labels += part if trained else [IGNORED] * len(part)
-    return (cut_ids, labels) if decoded(tokenizer, cut_ids) == decoded(tokenizer, ids) else None
-
-
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """Return the text of ``ids`` with control tokens and white space untouched."""
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def _without(text: str, part: str, tokenizer: Any) -> str | None:
-    """Return ``text`` without ``part``, None if it is not in it.
+    """Return ``text`` without the last ``part`` in it, None if there is none.
 
     Some tokenizers change text (Unicode normal forms, spaces), so ``part`` may stand there as
     what remains of it after a round through the tokenizer.
     """
     if part not in text:
         part = decoded(tokenizer, tokenizer(part, add_special_tokens=False).input_ids).strip()
-    return text.replace(part, "", 1) if part in text else None
+    at = text.rfind(part)
+    return text[:at] + text[at + len(part) :] if at >= 0 else None
 
 
 def mask_fault(
@@ -127,13 +100,12 @@ def mask_fault(
         said = decoded(tokenizer, run)
         if not control.fullmatch(decoded(tokenizer, run[-1:]).strip()):
             return f"trained {said!r}, which does not end with an end-of-turn token"
-        rest: str | None = said
-        reasoning = message.get("reasoning_content", "").strip()
-        if reasoning:  # a template may leave it out
-            rest = _without(said, reasoning, tokenizer) or said
-        rest = _without(rest, message["content"].strip(), tokenizer)
+        rest = _without(said, message["content"].strip(), tokenizer)
         if rest is None:
             return f"trained {said!r} for the assistant text {message['content']!r}"
+        reasoning = message.get("reasoning_content", "").strip()
+        if reasoning and control.sub("", rest).strip():  # a template may leave it out
+            rest = _without(rest, reasoning, tokenizer) or rest
         rest = re.sub(r"</?think(ing)?>|\s", "", control.sub("", rest))
         if rest and not message.get("tool_calls"):
             return f"trained {said!r} for the assistant text {message['content']!r}"

@@ -26,6 +26,7 @@ from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.ranks import all_ranks, orthogonality
 from sftflow.roworder import GroupedByLength, KeptOrder
 from sftflow.stage import Progress, StageError
+from sftflow.tokenweights import WeighsTokens, loss_total
 from sftflow.trainstate import has_state, load_state, save_state
 
 logger = logging.getLogger("sftflow")
@@ -44,7 +45,7 @@ def score_trained_positions_only() -> None:
         trl.trainer.utils._use_triton = lambda _device: True  # read for this choice only
 
 
-class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
+class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
     """SFTTrainer on rows that already have labels."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles
@@ -127,13 +128,16 @@ class MaskedTrainer(StopsAtNoNumber, SFTTrainer):
         return metrics
 
     def validation_loss(self, eval_dataset=None) -> float:
-        """Return the mean loss per trained token; the parent's is a mean of batch means."""
+        """Return the mean loss per trained token (by weight, if rows have weights).
+
+        The parent's is a mean of batch means.
+        """
         training = self.model.training
         self.model.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         for batch in self.get_eval_dataloader(eval_dataset):
             inputs = self._prepare_inputs(batch)
-            count = (inputs["labels"][:, 1:] != IGNORED).sum()
+            count = loss_total(inputs)
             with torch.no_grad(), self.compute_loss_context_manager():
                 loss = self.compute_loss(self.model_wrapped, inputs)
             total += torch.stack([loss.double() * count, count.double()])

@@ -33,10 +33,7 @@ def test_shipped_templates(name, end):
 @pytest.mark.parametrize("name", ["chatml", "llama3", "alpaca", "llama2"])
 def test_markers_and_prefixes_find_the_same_spans(name):
     marked = ChatTemplate(shipped(name), name)
-    text = marked.tokenizer.chat_template
-    for marker in ("{%- generation %}", "{%- endgeneration %}"):
-        text = text.replace(marker, "")
-    bare = ChatTemplate(chat_tokenizer(text, eos=marked.tokenizer.eos_token), name)
+    bare = ChatTemplate(shipped(name, markers=False), name)
     assert not bare.has_markers
     assert spans_of(bare, TALK, [2, 4]) == spans_of(marked, TALK, [2, 4])
     assert bare.rendered(TALK, None, [4]).text == marked.rendered(TALK, None, [4]).text
@@ -92,7 +89,7 @@ def test_dropped_text_and_tools_are_refused():
         ("{{ raise_exception('never') }}", "can't render a plain question"),
         ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "learn to stop"),
         (CHATML.replace("{{ m.content }}", ""), "does not render an assistant's text"),
-        (CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif"), "opens an answer"),
+        (CHATML.replace("assistant\n{% endif", "assistant\nSure: {% endif"), "opens an answer"),
         ("{{ strftime_now('%Y') }}" + CHATML, "today's date"),
         ("{{ bos_token }}{{ bos_token }}" + CHATML, "two BOS"),
     ],

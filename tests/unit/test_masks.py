@@ -1,16 +1,13 @@
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sftflow.masks import (
     IGNORED,
+    first_token,
     labels_in_spans,
     mask_fault,
-    pieces,
-    straddles,
-    tokenized,
+    spans_of_tokens,
     trained_count,
     trained_runs,
 )
@@ -25,28 +22,21 @@ def test_labels_cover_exactly_the_tokens_in_a_span():
     assert labels_in_spans([7, 8, 9], OFFSETS, []) == [IGNORED] * 3
 
 
-@pytest.mark.parametrize(
-    ("spans", "straddled"),
-    [([(2, 4)], False), ([(1, 4)], True), ([(2, 3)], True), ([(0, 5)], False), ([], False)],
-)
-def test_a_token_on_both_sides_of_an_edge_is_seen(spans, straddled):
-    assert straddles(OFFSETS, spans) is straddled
+def test_the_last_token_of_a_span_may_reach_beyond_it():
+    # An end-of-turn token that takes in the line end behind it: "ab" + "c" with its "d".
+    assert labels_in_spans([7, 8, 9], OFFSETS, [(0, 3)]) == [7, 8, IGNORED]
+    assert spans_of_tokens(OFFSETS, [(0, 2), (4, 5)]) == [0, None, 1]
+
+
+def test_the_first_token_at_or_behind_a_place():
+    assert [first_token(OFFSETS, place) for place in (0, 1, 2, 4, 5)] == [0, 1, 1, 2, 3]
 
 
 def test_bytes_of_one_character_share_its_offsets():
     # An emoji as two byte tokens, both with the offsets of the whole character.
     offsets = [(0, 1), (1, 2), (1, 2), (2, 3)]
-    assert not straddles(offsets, [(1, 2)])
+    assert first_token(offsets, 1) == 1
     assert labels_in_spans([1, 2, 3, 4], offsets, [(1, 2)]) == [IGNORED, 2, 3, IGNORED]
-
-
-@given(st.text(min_size=1, max_size=30), st.lists(st.integers(0, 30), max_size=6))
-def test_pieces_put_together_are_the_text(text, edges):
-    edges = sorted({min(edge, len(text)) for edge in edges})
-    spans = list(zip(edges[::2], edges[1::2], strict=False))
-    assert "".join(piece for piece, _ in pieces(text, spans)) == text
-    trained = "".join(piece for piece, is_trained in pieces(text, spans) if is_trained)
-    assert trained == "".join(text[start:end] for start, end in spans)
 
 
 def test_runs_and_counts():
@@ -69,15 +59,6 @@ class Letters:
 
     def decode(self, ids, **_):
         return "".join("nn" if i == 1000 else chr(i) for i in ids)
-
-
-def test_a_merged_token_is_cut_where_the_prompt_ends():
-    # Prompt "pn", answer "na": the whole text has the token "nn" on the edge.
-    ids, labels = tokenized(
-        Letters(), "pnna", [(2, 4)], [ord("p"), 1000, ord("a")], [(0, 1), (1, 3), (3, 4)]
-    )
-    assert ids == [ord(c) for c in "pnna"]
-    assert labels == [IGNORED, IGNORED, ord("n"), ord("a")]
 
 
 CONTROL = re.compile("E")
