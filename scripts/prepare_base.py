@@ -38,6 +38,7 @@ from sftflow.modeltokenizers import load_as_others_do, name_class, tokenizer_dig
 from sftflow.pretraining import make_model
 from sftflow.remotecode import check_code, may_run_code, told_if_refused
 from sftflow.stage import StageError, console, run_stage, stage_parser
+from sftflow.templatedefaults import with_defaults
 from sftflow.templatelimits import check_template
 
 logger = logging.getLogger("sftflow")
@@ -72,6 +73,17 @@ def fill(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     with fetched_model(spec["hub"], spec["revision"], code, folder.parent) as source:
         left_out = copy_model(source, folder, code)
     return {"kind": "hub", "left_out": left_out}
+
+
+def install_defaults(folder: Path, values: Mapping[str, Any], name: str) -> None:
+    """Write values of variables into the model's chat template."""
+    text = load_as_others_do(folder).chat_template
+    if not isinstance(text, str):
+        raise StageError(
+            f"{name}.chat_template_kwargs: the model has no or several chat templates; copy the "
+            "one to use into a .jinja file and name that as template"
+        )
+    install_template(folder, with_defaults(text, values))
 
 
 def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,6 +130,7 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         "pad_token_id": pad,
         "pad_is_eos": pad in (end_of_turn, tokenizer.eos_token_id),
         "sample": template.render(PROBE, None),
+        "notes": template.notes,
         **tokenizer_digests(folder, tokenizer),
     }
 
@@ -163,7 +176,11 @@ def main(argv: list[str] | None = None) -> None:
         source = fill(folder, spec)
         if template is not None:
             install_template(folder, template)
+        if spec.get("chat_template_kwargs"):
+            install_defaults(folder, spec["chat_template_kwargs"], f"bases.{spec['base']}")
         facts = checked(folder, spec)
+        for note in facts.pop("notes"):
+            console().say(f"look at this: {note}")
         if facts["pad_is_eos"]:
             logger.warning("the pad token is also an eos token; padding is masked by position")
         console().say(

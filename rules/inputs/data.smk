@@ -43,6 +43,8 @@ def source_spec(wildcards):
     settings = {
         k: v for k, v in entry.items() if k not in ("description", "path", "make")
     }
+    if not settings["reasoning_tags"]:
+        settings.pop("reasoning_tags")
     if entry["make"] is not None and settings["columns"] is None:
         settings["columns"] = {"group": "group", "tags": "tags"}  # as in made.jsonl
     return spec_text(source=wildcards.source, path=source_paths(wildcards), **settings)

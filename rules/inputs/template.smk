@@ -14,9 +14,11 @@ def template_file(base):
 def base_spec(wildcards):
     """Return what one start model is made of."""
     entry = CONFIG["bases"][wildcards.base]
-    return spec_text(
-        base=wildcards.base, **{k: v for k, v in entry.items() if k != "description"}
-    )
+    left_out = {"description"}
+    if not entry["chat_template_kwargs"]:
+        left_out.add("chat_template_kwargs")
+    settings = {k: v for k, v in entry.items() if k not in left_out}
+    return spec_text(base=wildcards.base, **settings)
 
 
 def base_places(wildcards):

@@ -99,6 +99,9 @@ def _bases(config: dict, root: Path) -> Iterator[str]:
             yield f"{key}.trust_remote_code: a made base brings no code; leave it out"
         if base["template"].endswith(".jinja") and not (root / base["template"]).is_file():
             yield f"{key}.template: there is no file {root / base['template']}"
+        for variable in base["chat_template_kwargs"]:
+            if not variable.isidentifier() or variable in ("messages", "tools"):
+                yield f"{key}.chat_template_kwargs: '{variable}' can't be a template's variable"
         if base["path"] is not None:
             yield from _model_folder(f"{key}.path", root / base["path"])
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sftflow.jsontext import Refused, parse
+from sftflow.reasoningtags import with_reasoning
 from sftflow.records import message
 from sftflow.toolcalls import calls_text, tools_text
 from sftflow.turns import canonical_role, checked_turns
@@ -48,7 +49,7 @@ class Conversation(NamedTuple):
 def conversation(row: Mapping[str, Any], spec: Mapping[str, Any]) -> Conversation:
     """Return the conversation that ``row`` holds; raise Refused with a reason if none.
 
-    ``spec`` has format, columns, system and consecutive of a source.
+    ``spec`` has format, columns, system, consecutive and reasoning_tags of a source.
     """
     kind = "columns" if spec.get("columns") else spec["format"]
     if kind == "auto":
@@ -56,6 +57,7 @@ def conversation(row: Mapping[str, Any], spec: Mapping[str, Any]) -> Conversatio
     taken = _Taken(row)
     turns = _FORMATS[kind](taken, spec)
     turns = _with_system(turns, taken, spec)
+    turns = with_reasoning(turns, spec.get("reasoning_tags") or ())
     tools = tools_text(taken.get("tools"))
     messages, notes = checked_turns(turns, spec["consecutive"])
     return Conversation(messages, tools, kind, taken.unused(), notes)

@@ -160,12 +160,14 @@ def model_keys(config: dict, model: str) -> list[str]:
 def templated_spec(config: dict, run: str) -> dict:
     """Return all that decides the tokens of a run's data."""
     entry = config["runs"][run]
+    asked = {"reasoning": entry["reasoning"]} if entry["reasoning"] != "train" else {}
     return {
         "dataset": entry["dataset"],
         "base": root_base(config, run),
         "max_length": entry["max_length"],
         "overlong": entry["overlong"],
         "train_on": entry["train_on"],
+        **asked,  # only what a run asks for, so that others keep their tokens
     }
 
 

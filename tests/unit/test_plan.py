@@ -10,6 +10,7 @@ CONFIG = {
             "max_length": length,
             "overlong": "drop",
             "train_on": "all",
+            "reasoning": "train",
             "suites": suites,
             "measure": True,
         }
@@ -57,6 +58,8 @@ def test_runs_that_need_the_same_tokens_share_them():
     keys = {run: plan.templated_key(CONFIG, run) for run in CONFIG["runs"]}
     assert keys["one"] == keys["three"]
     assert len(set(keys.values())) == 3
+    thinking = {**CONFIG["runs"], "one": {**CONFIG["runs"]["one"], "reasoning": "drop"}}
+    assert plan.templated_key({**CONFIG, "runs": thinking}, "one") not in keys.values()
 
 
 def test_names_of_a_sweep_are_names():
