@@ -7,7 +7,8 @@ writes  generations.jsonl: {set, id, messages, reference|null, answer|null, fini
         prompt_tokens, completion_tokens} in the order of the spec and of each set
 
 Every sampling parameter is sent, so that no default of model or server decides. A prompt that
-leaves no room for an answer gets ``answer`` null and finish_reason ``prompt_too_long``.
+leaves no room for an answer gets ``answer`` null and finish_reason ``prompt_too_long``. Before the
+first answer the server must read some rows of the data as they are trained, token by token.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sftflow.chat_templates import ChatTemplate
 from sftflow.conversations import template_messages, template_tools
+from sftflow.endpoint import ask
 from sftflow.jobs import project_path
 from sftflow.manifests import write_text
 from sftflow.promptfile import read_prompts
 from sftflow.records import content_id, read_rows
+from sftflow.servedtokens import check_rows, varied
 from sftflow.serving import Server, compare_ids, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 
@@ -60,6 +64,7 @@ class Prompt:
     messages: list[dict[str, Any]]  # as chat templates read them
     tools: list[dict[str, Any]] | None
     reference: str | None
+    row: Mapping[str, Any] | None = None  # of a dataset, if it ends with an answer
 
 
 def split_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[list, str | None]:
@@ -109,6 +114,7 @@ def prompts_of(one: Mapping[str, Any], folders: Mapping[str, Path]) -> list[Prom
                 template_messages(messages),
                 template_tools(row.get("tools")),
                 row.get("reference") or reference,
+                row if reference is not None and one["path"] is None else None,
             )
         )
     if not prompts:
@@ -117,14 +123,17 @@ def prompts_of(one: Mapping[str, Any], folders: Mapping[str, Path]) -> list[Prom
 
 
 def request_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages as the API wants them: the arguments of a tool call as JSON text."""
+    """Return messages as the API wants them: the arguments of a tool call as JSON text.
+
+    Thinking goes under one name only; vLLM (0.32) gives templates both.
+    """
     shaped = []
     for message in messages:
         turn = dict(message)
+        turn.pop("reasoning_content", None)
         if "tool_calls" in turn:
             turn["tool_calls"] = [
-                {"id": f"call{i}", "type": "function", "function": _as_text(call["function"])}
-                for i, call in enumerate(turn["tool_calls"])
+                {**call, "function": _as_text(call["function"])} for call in turn["tool_calls"]
             ]
         shaped.append(turn)
     return shaped
@@ -233,6 +242,23 @@ def run(server: Server, prompts: Sequence[Prompt], spec: dict[str, Any]) -> list
         raise errors.exceptions[0] from None
 
 
+def check_tokens(server: Server, prompts: Sequence[Prompt]) -> None:
+    """Raise StageError if the server reads rows of the data otherwise than they are trained."""
+
+    def tokenize(body: dict[str, Any]) -> list[int]:
+        body = {"model": server.model, **body}
+        try:
+            return json.loads(ask(server.endpoint, "/tokenize", body, REQUEST_S))["tokens"]
+        except (OSError, ValueError) as error:
+            raise StageError(f"vLLM did not tokenise a row of the data: {error}") from None
+
+    rows = varied([prompt.row for prompt in prompts if prompt.row is not None])
+    if rows:
+        template = ChatTemplate(server.tokenizer, server.model)
+        checked = check_rows(template, rows, request_messages, tokenize, compare_ids)
+        logger.info("the server reads %d rows as they are trained", checked)
+
+
 def main(argv: list[str]) -> None:
     """Read the prompts, ask, write."""
     parser = stage_parser(__doc__, "endpoint", "model", "generations")
@@ -242,6 +268,7 @@ def main(argv: list[str]) -> None:
     folders = {folder.name: folder for folder in args.datasets}
     prompts = [prompt for one in args.spec["sets"] for prompt in prompts_of(one, folders)]
     with served(args.endpoint, args.model) as server:
+        check_tokens(server, prompts)
         rows = run(server, prompts, args.spec) if prompts else []
     write_text(
         args.generations, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
