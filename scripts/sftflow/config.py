@@ -34,6 +34,7 @@ _KINDS = {
 
 
 _MEANINGS = {  # patterns of the schema in words
+    "^[A-Za-z][A-Za-z0-9_-]*$": "is no tag; write its name without < and >",
     "^https?://": "is no address; it begins with http:// or https://",
     "^[A-Z]{2}$": "is no country; write ISO 3166 codes such as US, DE, CN",
     ENVIRONMENT_NAME: "can't be the name of an environment variable",

@@ -223,6 +223,8 @@ def test_answers_are_the_models_own_greedy_ones(stage, dataset, model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     succeeded(stage.answers(dataset))
+    log = (stage.folder / "generate_answers.log").read_text()
+    assert "the server reads 12 rows as they are trained" in log
     rows = [json.loads(s) for s in (stage.folder / "generations.jsonl").read_text().splitlines()]
     assert [r["reference"] for r in rows] == [f"dog {i}" for i in range(12)]
     tokenizer = AutoTokenizer.from_pretrained(model)

@@ -296,3 +296,16 @@ def test_learning_rate_rises_and_falls():
 def test_give_exactly_one_of_make_path_hub(tmp_path):
     with pytest.raises(StageError, match="one of make, path and hub"):
         prepare(tmp_path / "out", make=MAKE, path=str(Path("x")))
+
+
+def test_what_a_template_is_told_is_written_into_it(made, tmp_path):
+    from sftflow.modeltokenizers import load_tokenizer
+
+    told = {"enable_thinking": False}
+    native = {"make": None, "path": str(made), "template": "native"}
+    manifest = prepare(tmp_path / "told", **native, chat_template_kwargs=told)
+    template = (tmp_path / "told" / "chat_template.jinja").read_text()
+    assert template.startswith("{%- if enable_thinking is not defined %}")
+    assert template.endswith((made / "chat_template.jinja").read_text())
+    assert manifest["sample"] == read_manifest(made / "manifest.json")["sample"]
+    assert load_tokenizer(tmp_path / "told").chat_template == template

@@ -99,6 +99,22 @@ BROKEN = {
         "a made base has no template of its own; choose chatml",
     ),
     "misspelt template": (edited(bases__tiny__template="chatlm"), "'chatlm' is not a template"),
+    "variable of a template that none can be": (
+        edited(bases__tiny__chat_template_kwargs={"enable thinking": False}),
+        "chat_template_kwargs: 'enable thinking' can't be a template's variable",
+    ),
+    "value that no template takes": (
+        edited(bases__tiny__chat_template_kwargs={"enable_thinking": [1]}),
+        "chat_template_kwargs.enable_thinking: must be true or false or a number or text",
+    ),
+    "tag with its brackets": (
+        edited(sources__mine__reasoning_tags=["<think>"]),
+        "sources.mine.reasoning_tags[0]: '<think>' is no tag; write its name without < and >",
+    ),
+    "misspelt use of thinking": (
+        edited(runs__talk_lora__reasoning="dropped"),
+        "runs.talk-lora.reasoning: 'dropped' is not known; did you mean 'drop'?",
+    ),
     "length over positions": (
         edited(runs__talk_lora__max_length=4096, bases__tiny__make={}),
         "4096 is more than the 1024 positions of base 'tiny'",
