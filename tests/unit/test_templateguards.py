@@ -122,3 +122,24 @@ def test_of_a_row_parted_by_turn_what_fits_is_kept():
     assert (work.counts["overlong"], work.reasons) == (1, {})
     samples, work = templated(tokenizer, grown, max_length=8)
     assert (samples, work.reasons) == ([], {"overlong": 1})
+
+
+def test_a_turn_without_its_end():
+    """This template ends calls of tools with nothing."""
+    ending = "{% if not m.tool_calls %}<|im_end|>{% else %}{{ m.tool_calls }}{% endif %}"
+    tokenizer = chat_tokenizer(CHATML.replace("}}<|im_end|>", "}}" + ending))
+    calls = '[{"name": "f", "arguments": {}}]'
+    row = record(PAIR[0], turn("assistant", "", tool_calls=calls))
+    _, work = templated(tokenizer, row, record(*PAIR))
+    assert work.reasons == {"no_end_of_turn": 1}
+
+
+def test_an_answer_that_can_not_be_parted_from_its_prompt():
+    """NFC joins the prompt's last letter with an accent that the answer begins with."""
+    text = CHATML.replace("{{ m.role }}\n", "{{ m.role }}: e").replace(
+        "assistant\n", "assistant: e"
+    )
+    accent = record(PAIR[0], turn("assistant", "\u0301 la carte"))
+    samples, work = templated(chat_tokenizer(text), accent, record(*PAIR))
+    assert len(samples) == 1
+    assert work.reasons == {"token_over_edge": 1}
