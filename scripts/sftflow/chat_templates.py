@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sftflow.masks import Span
+from sftflow.masks import Span, frame_of
 from sftflow.stage import StageError
 from sftflow.turnspans import PrefixChanged, Refused, common_prefix, located
 
@@ -24,7 +24,7 @@ MARKERS = re.compile(r"\{%-?\s*generation\s*-?%\}")  # as transformers looks for
 CONTROL = re.compile(r"^\s*(<.+>|\[.+\]|<\|.*)\s*$", re.DOTALL)
 OPENING = re.compile(r"\s*<(think|thinking|thought|reasoning)>\s*")
 PROBE = [{"role": "user", "content": "Qm7xk"}, {"role": "assistant", "content": "Zv4wj"}]
-THOUGHT = "Hd8tk"
+THOUGHT, FURTHER = "Hd8tk", "Wp5yt"
 
 
 @dataclass
@@ -97,13 +97,31 @@ class ChatTemplate:
                 "which holds no special token: the model would never learn to stop; end "
                 "assistant turns with the tokenizer's eos token or choose another template"
             )
-        self.end_of_turn = found.group()
+        self.end_of_turn = self._last_of_turn(after) or found.group()
         self._probe_bos(whole)
         self.opening = self._opening(whole)
-        thought = {**PROBE[1], "reasoning_content": THOUGHT, "reasoning": THOUGHT}
-        rendered = self.render([PROBE[0], thought], None)
+        thinking = {**PROBE[1], "reasoning_content": THOUGHT, "reasoning": THOUGHT}
+        rendered = self.render([PROBE[0], thinking], None)
         self.renders_reasoning = bool(self.opening) or THOUGHT in rendered
         self.has_markers = self._markers_hold()
+        self.frames = {frame for m in (PROBE[1], thinking) if (frame := self._frame(m))}
+
+    def _last_of_turn(self, after: str) -> str | None:
+        """Return the last control token that ends an answer whether or not others follow.
+
+        Behind it some templates write an eos token at the end of all (Phi-3), and before it
+        some close the answer with a token of its own (Command R7B). None if an answer ends
+        otherwise when a question follows.
+        """
+        from jinja2.exceptions import TemplateError
+
+        try:
+            longer = self.render([*PROBE, {"role": "user", "content": FURTHER}], None)
+        except (TemplateError, TypeError, KeyError):
+            return None
+        followed = longer.partition(PROBE[1]["content"])[2]
+        both = self.control_text.findall(common_prefix(after, followed))
+        return both[-1] if both else None
 
     def _probe_text(self) -> str:
         from jinja2.exceptions import TemplateError
@@ -158,6 +176,14 @@ class ChatTemplate:
             "asked for one, but not in the whole conversation, so a model would be trained "
             "behind other prompts than it is served; choose another template"
         )
+
+    def _frame(self, answer: Mapping[str, Any]) -> str | None:
+        """Return the words that the template puts into an answer beside what it says."""
+        try:
+            text, (span,) = located(self, [PROBE[0], answer], None, [1])
+        except (PrefixChanged, Refused):
+            return None
+        return frame_of(self.tokenizer, self.control_text, text[slice(*span)], answer)
 
     def _markers_hold(self) -> bool:
         """Say whether there are generation markers and they stand around the answer.

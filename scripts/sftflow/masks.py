@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 IGNORED = -100
@@ -81,17 +81,36 @@ def _without(text: str, part: str, tokenizer: Any) -> str | None:
     return text[:at] + text[at + len(part) :] if at >= 0 else None
 
 
+def frame_of(
+    tokenizer: Any, control: re.Pattern[str], said: str, message: Mapping[str, Any]
+) -> str | None:
+    """Return what stands in a turn beside its message, None if the message's text is not in it.
+
+    Left out are control tokens, tags of thinking and white space; what is left are words that the
+    template itself puts into answers (the names of gpt-oss' channels), as a rule none.
+    """
+    rest = _without(said, message["content"].strip(), tokenizer)
+    if rest is None:
+        return None
+    reasoning = (message.get("reasoning_content") or "").strip()
+    if reasoning and control.sub("", rest).strip():  # a template may leave it out
+        rest = _without(rest, reasoning, tokenizer) or rest
+    return re.sub(r"</?think(ing)?>|\s", "", control.sub("", rest))
+
+
 def mask_fault(
     tokenizer: Any,
     control: re.Pattern[str],
     labels: Sequence[int],
     answers: Sequence[Mapping[str, Any]],
+    frames: Set[str] = frozenset(),
 ) -> str | None:
     """Compare the decoded trained tokens with the assistant messages themselves.
 
     Return None if each run of trained tokens is one message (with what the template shows of
     its reasoning and tool calls) and a control token that ends it, and nothing else but white
-    space. ``control`` matches control tokens; ``answers`` are the messages that carry loss.
+    space or one of ``frames``. ``control`` matches control tokens; ``answers`` are the messages
+    that carry loss.
     """
     runs = trained_runs(labels)
     if len(runs) != len(answers):
@@ -100,13 +119,7 @@ def mask_fault(
         said = decoded(tokenizer, run)
         if not control.fullmatch(decoded(tokenizer, run[-1:]).strip()):
             return f"trained {said!r}, which does not end with an end-of-turn token"
-        rest = _without(said, message["content"].strip(), tokenizer)
-        if rest is None:
-            return f"trained {said!r} for the assistant text {message['content']!r}"
-        reasoning = message.get("reasoning_content", "").strip()
-        if reasoning and control.sub("", rest).strip():  # a template may leave it out
-            rest = _without(rest, reasoning, tokenizer) or rest
-        rest = re.sub(r"</?think(ing)?>|\s", "", control.sub("", rest))
-        if rest and not message.get("tool_calls"):
+        frame = frame_of(tokenizer, control, said, message)
+        if frame is None or (frame and frame not in frames and not message.get("tool_calls")):
             return f"trained {said!r} for the assistant text {message['content']!r}"
     return None

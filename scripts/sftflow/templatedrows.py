@@ -161,7 +161,9 @@ def _labelled(
         ids, offsets = _cut(template, text, ids, spans[-1][0])
     inside = spans_of_tokens(offsets, spans)
     labels = [i if at is not None else IGNORED for i, at in zip(ids, inside, strict=True)]
-    fault = mask_fault(template.tokenizer, template.control_text, labels, part.rendered.answers)
+    fault = mask_fault(
+        template.tokenizer, template.control_text, labels, part.rendered.answers, template.frames
+    )
     if fault:
         raise Refused("mask_mismatch", fault)
     if reasoning == "context":

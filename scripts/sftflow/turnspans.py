@@ -182,15 +182,13 @@ def _with_end_of_turn(template: ChatTemplate, text: str, start: int, end: int, t
     inside = text[start:end].rstrip()
     if inside.endswith(template.end_of_turn):
         return start, start + len(inside)
-    behind = end
-    while text[behind : behind + 1].isspace():
-        behind += 1
-    following = template.control_text.match(text, behind)
-    if following and following.group() == template.end_of_turn:
-        return start, following.end()
+    at = text.find(template.end_of_turn, end)
+    if at >= 0 and not template.control_text.sub("", text[end:at]).strip():
+        return start, at + len(template.end_of_turn)
     for found in template.control_text.finditer(inside):  # another token may end this turn
         if found.end() == len(inside):
             return start, start + len(inside)
+    following = template.control_text.match(text, end)
     if not following:
         raise Refused(
             "no_end_of_turn", f"the marked text of message {turn} has no end-of-turn token"

@@ -125,6 +125,22 @@ REAL = {
             for name in ("START_OF_TURN", "END_OF_TURN", "USER", "CHATBOT", "SYSTEM")
         ],
     ),
+    "command-r7b": (
+        "<|END_OF_TURN_TOKEN|>",
+        "<|END_OF_TURN_TOKEN|>",
+        [
+            *(f"<|{name}_TOKEN|>" for name in ("START_OF_TURN", "END_OF_TURN", "USER")),
+            *("<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>"),
+            *(f"<|{end}_{name}|>" for end in ("START", "END") for name in ("RESPONSE", "THINKING")),
+        ],
+    ),
+    "gpt-oss": (
+        "<|return|>",
+        "<|return|>",
+        ["<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|return|>"],
+    ),
+    "vicuna": ("</s>", "</s>", []),
+    "olmo2": ("</s>", "</s>", []),
     "deepseek-r1": (
         "<｜end▁of▁sentence｜>",
         "<｜end▁of▁sentence｜>",
