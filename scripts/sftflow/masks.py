@@ -89,13 +89,15 @@ def frame_of(
     Left out are control tokens, tags of thinking and white space; what is left are words that the
     template itself puts into answers (the names of gpt-oss' channels), as a rule none.
     """
-    rest = _without(said, message["content"].strip(), tokenizer)
+    # Control tokens go first: a text may be the last letters of one.
+    rest = _without(control.sub(" ", said), message["content"].strip(), tokenizer)
     if rest is None:
         return None
+    rest = re.sub(r"</?think(ing)?>", " ", rest)
     reasoning = (message.get("reasoning_content") or "").strip()
-    if reasoning and control.sub("", rest).strip():  # a template may leave it out
+    if reasoning and rest.strip():  # a template may leave it out
         rest = _without(rest, reasoning, tokenizer) or rest
-    return re.sub(r"</?think(ing)?>|\s", "", control.sub("", rest))
+    return re.sub(r"\s", "", rest)
 
 
 def mask_fault(

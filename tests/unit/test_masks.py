@@ -5,6 +5,7 @@ import pytest
 from sftflow.masks import (
     IGNORED,
     first_token,
+    frame_of,
     labels_in_spans,
     mask_fault,
     spans_of_tokens,
@@ -85,3 +86,13 @@ def test_planted_masks(trained, answers, right):
         labels += [IGNORED, *map(ord, text), IGNORED]
     fault = mask_fault(Letters(), CONTROL, labels, [{"content": a} for a in answers])
     assert (fault is None) is right, fault
+
+
+@pytest.mark.parametrize("answer", ["e", ">", "end", "im_end", "think", "think>", "i"])
+def test_a_text_that_is_a_piece_of_what_stands_around_it(answer):
+    control = re.compile(re.escape("<|im_end|>"))
+    message = {"content": answer, "reasoning_content": answer}
+    said = f"<think>\n{answer}\n</think>\n\n{answer}<|im_end|>"
+    assert frame_of(Letters(), control, said, message) == ""
+    assert frame_of(Letters(), control, said, {"content": answer}) == answer.replace(" ", "")
+    assert frame_of(Letters(), control, "<|im_end|>", message) is None

@@ -152,8 +152,14 @@ def test_earlier_thinking_is_not_in_the_prompt_of_later_turns():
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1)
-PIECES = st.sampled_from(["", " ", "\n\n", "  1", "yes", "[INST]", "\n- x", "好", "</", "  "])
-SAID = st.tuples(PIECES, WORDS, PIECES).map("".join).filter(lambda text: text.strip())
+PIECES = st.sampled_from(
+    ["", " ", "\n\n", "  1", "end", "[INST]", "\n- x", "好", "</", "  ", ">", "s"]
+)
+SAID = (
+    st.tuples(PIECES, st.one_of(WORDS, PIECES), PIECES)
+    .map("".join)
+    .filter(lambda text: text.strip())
+)
 
 
 @settings(max_examples=80, deadline=None)
