@@ -4,7 +4,8 @@ reads   server.json of a running server; the model folder; per set a split of a 
         (records: the prompt is what stands before the last assistant message, which is the
         reference) or a JSONL file of {"messages": [...]} with optional "id", "tools", "reference"
 writes  generations.jsonl: {set, id, messages, reference|null, answer|null, finish_reason,
-        prompt_tokens, completion_tokens} in the order of the spec and of each set
+        prompt_tokens, completion_tokens} in the order of the spec and of each set; and reasoning
+        where an answer begins with thinking, which is then not in the answer
 
 Every sampling parameter is sent, so that no default of model or server decides. A prompt that
 leaves no room for an answer gets ``answer`` null and finish_reason ``prompt_too_long``. Before the
@@ -29,6 +30,7 @@ from sftflow.endpoint import ask
 from sftflow.jobs import project_path
 from sftflow.manifests import write_text
 from sftflow.promptfile import read_prompts
+from sftflow.reasoningtags import parted
 from sftflow.records import content_id, read_rows
 from sftflow.servedtokens import check_rows, varied
 from sftflow.serving import Server, compare_ids, served
@@ -242,7 +244,16 @@ def run(server: Server, prompts: Sequence[Prompt], spec: dict[str, Any]) -> list
         raise errors.exceptions[0] from None
 
 
-def check_tokens(server: Server, prompts: Sequence[Prompt]) -> None:
+def without_thinking(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the thinking that its answer begins with in a field of its own.
+
+    References have none: an answer is scored by what follows its thinking.
+    """
+    thought, answer = parted(row["answer"] or "")
+    return row if thought is None else {**row, "answer": answer, "reasoning": thought}
+
+
+def check_tokens(server: Server, template: ChatTemplate, prompts: Sequence[Prompt]) -> None:
     """Raise StageError if the server reads rows of the data otherwise than they are trained."""
 
     def tokenize(body: dict[str, Any]) -> list[int]:
@@ -254,7 +265,6 @@ def check_tokens(server: Server, prompts: Sequence[Prompt]) -> None:
 
     rows = varied([prompt.row for prompt in prompts if prompt.row is not None])
     if rows:
-        template = ChatTemplate(server.tokenizer, server.model)
         checked = check_rows(template, rows, request_messages, tokenize, compare_ids)
         logger.info("the server reads %d rows as they are trained", checked)
 
@@ -268,8 +278,11 @@ def main(argv: list[str]) -> None:
     folders = {folder.name: folder for folder in args.datasets}
     prompts = [prompt for one in args.spec["sets"] for prompt in prompts_of(one, folders)]
     with served(args.endpoint, args.model) as server:
-        check_tokens(server, prompts)
+        template = ChatTemplate(server.tokenizer, server.model)
+        check_tokens(server, template, prompts)
         rows = run(server, prompts, args.spec) if prompts else []
+        if template.renders_reasoning:
+            rows = [without_thinking(row) for row in rows]
     write_text(
         args.generations, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     )

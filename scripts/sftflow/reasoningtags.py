@@ -12,6 +12,8 @@ from typing import Any
 
 from sftflow.jsontext import Refused
 
+USUAL = ("think", "thinking", "thought", "reasoning")  # tags of well-known models
+
 
 def with_reasoning(messages: list[dict[str, Any]], tags: Sequence[str]) -> list[dict[str, Any]]:
     """Return messages with what ``tags`` hold in answers in ``reasoning``.
@@ -27,15 +29,26 @@ def with_reasoning(messages: list[dict[str, Any]], tags: Sequence[str]) -> list[
 def _parted(message: dict[str, Any], number: int, tags: Sequence[str]) -> dict[str, Any]:
     if message["role"] != "assistant":
         return message
-    names = "|".join(map(re.escape, tags))
-    opened = re.match(rf"\s*<({names})>", message["content"])
-    closed = re.search(rf"</({opened[1] if opened else names})>", message["content"])
-    if not opened and not closed:
+    thought, answer = parted(message["content"], tags)
+    if thought is None:
+        opened = re.match(rf"\s*<({_any(tags)})>", answer)
+        if opened:
+            raise Refused("reasoning_not_closed", f"turn {number}: <{opened[1]}> is not closed")
         return message
-    if not closed:
-        raise Refused("reasoning_not_closed", f"turn {number}: <{opened[1]}> is not closed")
     if message["reasoning"]:
         raise Refused("reasoning_twice", f"turn {number}: thinking in tags and in a field")
-    thought = message["content"][opened.end() if opened else 0 : closed.start()].strip()
-    answer = message["content"][closed.end() :].lstrip()
     return {**message, "content": answer, "reasoning": thought or None}
+
+
+def parted(text: str, tags: Sequence[str] = USUAL) -> tuple[str | None, str]:
+    """Return the thinking that a text begins with, None if there is none, and what follows it."""
+    opened = re.match(rf"\s*<({_any(tags)})>", text)
+    closed = re.search(rf"</({re.escape(opened[1]) if opened else _any(tags)})>", text)
+    if not closed:
+        return None, text
+    thought = text[opened.end() if opened else 0 : closed.start()].strip()
+    return thought, text[closed.end() :].lstrip()
+
+
+def _any(tags: Sequence[str]) -> str:
+    return "|".join(map(re.escape, tags))

@@ -155,3 +155,10 @@ def test_only_a_failed_connection_is_tried_again(monkeypatch):
 def test_another_prompt_than_ours_is_an_error(monkeypatch):
     with pytest.raises(StageError, match="set set, row 0: the server's prompt is not"):
         answers(monkeypatch, Upper(shift=1), ["a"])
+
+
+def test_thinking_is_no_part_of_the_answer():
+    row = {"id": "1", "answer": "<think>\nHm.\n</think>\n\n4"}
+    assert generate_answers.without_thinking(row) == {"id": "1", "answer": "4", "reasoning": "Hm."}
+    for answer in ("4", "<think> and no end", None):
+        assert generate_answers.without_thinking({"answer": answer}) == {"answer": answer}
