@@ -92,7 +92,15 @@ NOTHING = [
     Edit("comment in the config", append("config/config.yaml", "\n# why\n")),
     Edit("keys reordered", reorder_keys),
     Edit("a default written out", set_key("datasets", "d", "max_rejected_fraction", to=0.9)),
-    Edit("a default of a run written out", set_key("runs", "s", "training", "seed", to=0)),
+    Edit(
+        "a default of a run written out",
+        lambda p: (
+            set_key("runs", "s", "training", "seed", to=0)(p),
+            set_key("runs", "s", "reasoning", to="train")(p),
+            set_key("bases", "t", "chat_template_kwargs", to={})(p),
+            set_key("sources", "a", "reasoning_tags", to=[])(p),
+        ),
+    ),
     Edit("a description added", set_key("runs", "s", "description", to="the small one")),
     Edit("a source that nothing uses", set_key("sources", "z", to={"path": "raw/a.jsonl"})),
     Edit("comment in a script", append("scripts/train_adapter.py", "\n# nothing\n")),
