@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sftflow.masks import Span, frame_of
+from sftflow.masks import THOUGHT_HERE, Span, frame_of
 from sftflow.stage import StageError
 from sftflow.turnspans import PrefixChanged, Refused, common_prefix, located
 
@@ -183,7 +183,8 @@ class ChatTemplate:
             text, (span,) = located(self, [PROBE[0], answer], None, [1])
         except (PrefixChanged, Refused):
             return None
-        return frame_of(self.tokenizer, self.control_text, text[slice(*span)], answer)
+        frame = frame_of(self.tokenizer, self.control_text, text[slice(*span)], answer)
+        return frame and frame.replace(THOUGHT, THOUGHT_HERE)
 
     def _markers_hold(self) -> bool:
         """Say whether there are generation markers and they stand around the answer.

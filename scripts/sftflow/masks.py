@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 IGNORED = -100
+THOUGHT_HERE = "\0"
 
 Span = tuple[int, int]
 
@@ -81,23 +82,31 @@ def _without(text: str, part: str, tokenizer: Any) -> str | None:
     return text[:at] + text[at + len(part) :] if at >= 0 else None
 
 
+def squeezed(text: str) -> str:
+    """Return a text without white space and tags of thinking."""
+    return re.sub(r"</?think(ing)?>|\s", "", text)
+
+
 def frame_of(
     tokenizer: Any, control: re.Pattern[str], said: str, message: Mapping[str, Any]
 ) -> str | None:
-    """Return what stands in a turn beside its message, None if the message's text is not in it.
+    """Return what stands in a turn beside its message's text, None if that is not in it.
 
-    Left out are control tokens, tags of thinking and white space; what is left are words that the
-    template itself puts into answers (the names of gpt-oss' channels), as a rule none.
+    It is the thinking, squeezed, and words that the template itself puts into answers (the names
+    of gpt-oss' channels), as a rule none.
     """
     # Control tokens go first: a text may be the last letters of one.
     rest = _without(control.sub(" ", said), message["content"].strip(), tokenizer)
-    if rest is None:
-        return None
-    rest = re.sub(r"</?think(ing)?>", " ", rest)
-    reasoning = (message.get("reasoning_content") or "").strip()
-    if reasoning and rest.strip():  # a template may leave it out
-        rest = _without(rest, reasoning, tokenizer) or rest
-    return re.sub(r"\s", "", rest)
+    return None if rest is None else squeezed(rest)
+
+
+def _is_framed(tokenizer: Any, frame: str, message: Mapping[str, Any], frames: Set[str]) -> bool:
+    """Say whether what stands beside a text is nothing, its thinking, or one of ``frames``."""
+    thought = (message.get("reasoning_content") or "").strip()
+    again = decoded(tokenizer, tokenizer(thought, add_special_tokens=False).input_ids)
+    thoughts = {squeezed(thought), squeezed(again)}
+    known = {"", THOUGHT_HERE, *frames}  # a template may leave it out
+    return any(frame == one.replace(THOUGHT_HERE, said) for one in known for said in thoughts)
 
 
 def mask_fault(
@@ -112,7 +121,7 @@ def mask_fault(
     Return None if each run of trained tokens is one message (with what the template shows of
     its reasoning and tool calls) and a control token that ends it, and nothing else but white
     space or one of ``frames``. ``control`` matches control tokens; ``answers`` are the messages
-    that carry loss.
+    that carry loss; THOUGHT_HERE stands in a frame for the message's thinking.
     """
     runs = trained_runs(labels)
     if len(runs) != len(answers):
@@ -122,6 +131,7 @@ def mask_fault(
         if not control.fullmatch(decoded(tokenizer, run[-1:]).strip()):
             return f"trained {said!r}, which does not end with an end-of-turn token"
         frame = frame_of(tokenizer, control, said, message)
-        if frame is None or (frame and frame not in frames and not message.get("tool_calls")):
+        plain = frame == "" or message.get("tool_calls")  # what a call adds is the template's
+        if frame is None or not (plain or _is_framed(tokenizer, frame, message, frames)):
             return f"trained {said!r} for the assistant text {message['content']!r}"
     return None

@@ -167,12 +167,12 @@ def _marked(
             continue
         prompt = template.render(messages[:k], tools, prompt=True)
         thought = (messages[k].get("reasoning_content") or "").strip()
-        if not text[:start].startswith(prompt) or (
+        if not text.startswith(prompt) or (
             template.renders_reasoning and thought not in text[start:end]
         ):
             raise PrefixChanged
-        if not text[len(prompt) : start].strip():
-            start = len(prompt)  # white space that the model has to write, too
+        if start < len(prompt) or not text[len(prompt) : start].strip():
+            start = len(prompt)  # a header is given to the model, white space behind it is not
         spans.append(_with_end_of_turn(template, text, start, end, k))
     return text, spans
 

@@ -4,6 +4,7 @@ import pytest
 
 from sftflow.masks import (
     IGNORED,
+    THOUGHT_HERE,
     first_token,
     frame_of,
     labels_in_spans,
@@ -93,6 +94,17 @@ def test_a_text_that_is_a_piece_of_what_stands_around_it(answer):
     control = re.compile(re.escape("<|im_end|>"))
     message = {"content": answer, "reasoning_content": answer}
     said = f"<think>\n{answer}\n</think>\n\n{answer}<|im_end|>"
-    assert frame_of(Letters(), control, said, message) == ""
-    assert frame_of(Letters(), control, said, {"content": answer}) == answer.replace(" ", "")
+    assert frame_of(Letters(), control, said, message) == answer  # the thinking
+    assert frame_of(Letters(), control, f"{answer}<|im_end|>", message) == ""
     assert frame_of(Letters(), control, "<|im_end|>", message) is None
+
+
+@pytest.mark.parametrize(
+    ("trained", "right"),
+    [("noteshmsayyesE", True), ("yesE", True), ("hmyesE", True), ("notessayyesE", False)],
+)
+def test_words_of_the_template_around_thinking(trained, right):
+    labels = [IGNORED, *map(ord, trained)]
+    answers = [{"content": "yes", "reasoning_content": "hm"}]
+    fault = mask_fault(Letters(), CONTROL, labels, answers, {f"notes{THOUGHT_HERE}say"})
+    assert (fault is None) is right, fault

@@ -5,7 +5,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from chat_fixture import REAL, end_of_turn, real, record, shipped, trained_texts, turn
+from chat_fixture import (
+    REAL,
+    chat_tokenizer,
+    end_of_turn,
+    real,
+    record,
+    shipped,
+    trained_texts,
+    turn,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from independent import expected
@@ -149,6 +158,30 @@ def test_earlier_thinking_is_not_in_the_prompt_of_later_turns():
     assert len(samples) == 2
     assert ["Hm." in tokenizer.decode(ids) for ids, _ in samples] == [True, False]
     assert len(ours("chatml", record(*TALKS["several turns"]))) == 1
+
+
+ANSWERS = {  # where authors of templates put their markers
+    "around the text": "HEAD{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n",
+    "with the line end": "HEAD{% generation %}{{ m.content }}<|im_end|>\n{% endgeneration %}",
+    "with the header": "{% generation %}HEAD{{ m.content }}<|im_end|>\n{% endgeneration %}",
+    "behind white space": "HEAD {% generation %}{{ m.content }}<|im_end|>{% endgeneration %}\n",
+}
+
+
+@pytest.mark.parametrize("markers", ANSWERS)
+@pytest.mark.parametrize("talk", ["one turn", "several turns", "white space", "other scripts"])
+def test_markers_in_any_place_give_the_same_mask(markers, talk):
+    answer = ANSWERS[markers].replace("HEAD", "<|im_start|>assistant\n")
+    other = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    turns = f"{{% if m.role == 'assistant' %}}{answer}{{% else %}}{other}{{% endif %}}"
+    text = f"{{% for m in messages %}}{turns}{{% endfor %}}"
+    text += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    one = ChatTemplate(chat_tokenizer(text), markers)
+    row = record(*TALKS[talk])
+    samples = samples_of(one, parts_of(one, row, "all", "train"))
+    assert one.has_markers
+    seen = [(sample.ids, sample.labels) for sample in samples]
+    assert seen == expected(one.tokenizer, template_messages(row["messages"]), None, "<|im_end|>")
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1)
