@@ -31,7 +31,7 @@ from sftflow.preview import Picked, preview_page
 from sftflow.records import REJECTED, read_rows, write_table
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 from sftflow.templatedrows import Part, Sample, encoded, parts_of
-from sftflow.templateguards import check_limits, check_served, leaves_out_reasoning, losses_told
+from sftflow.templateguards import check_limits, check_served, leaves_out_reasoning, worth_a_look
 from sftflow.templatelimits import ROW_S, TooSlow, processor_time
 from sftflow.tokenweights import WEIGHTS, has_weights
 
@@ -237,7 +237,7 @@ def say_counts(work: dict[str, Templated], notes: Sequence[str]) -> None:
             f"{split}: {n['samples']} samples of {n['rows']} rows, {n['tokens']} tokens, "
             f"{n['trained_tokens']} with loss" + (f"; rejected: {lost}" if lost else "")
         )
-        notes = [*notes, *losses_told(split, n)]
+        notes = [*notes, *worth_a_look(split, n)]
     for note in notes:
         console().say(f"look at this: {note}")
 

@@ -25,7 +25,7 @@ def template_messages(
             turn["reasoning"] = turn["reasoning_content"] = message["reasoning"]
         if message.get("tool_calls"):
             functions = [c.get("function", c) for c in json.loads(message["tool_calls"])]
-            called = [(f"call{number + n:05d}", f["name"]) for n, f in enumerate(functions)]
+            called = [(f"call{number + n:05d}", f.get("name", "")) for n, f in enumerate(functions)]
             number += len(functions)
             turn["tool_calls"] = [
                 {"id": id_, "type": "function", "function": function}

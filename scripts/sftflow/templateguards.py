@@ -68,8 +68,8 @@ def leaves_out_reasoning(template: ChatTemplate, parts: Sequence[Part]) -> bool:
     )
 
 
-def losses_told(split: str, counts: Mapping[str, Any]) -> list[str]:
-    """Return sentences about what a template took from a split."""
+def worth_a_look(split: str, counts: Mapping[str, Any]) -> list[str]:
+    """Return sentences about what a template made of a split and nobody may expect."""
     told = []
     lost = sum(counts["rejected"].values())
     if counts["rows"] and lost > LARGE_LOSS * counts["rows"]:
@@ -77,6 +77,11 @@ def losses_told(split: str, counts: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{split}: {lost} of {counts['rows']} rows leave no sample, most of them for {most} "
             "(rejected.parquet has each with its reason)"
+        )
+    if counts["rows_split_by_turn"]:
+        told.append(
+            f"{split}: {counts['rows_split_by_turn']} rows are a sample per turn, because what "
+            "stands before a later turn is not how the row begins (docs/templates.md)"
         )
     if counts.get("reasoning_left_out"):
         told.append(

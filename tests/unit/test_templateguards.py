@@ -10,7 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from sftflow.chat_templates import ChatTemplate, Refused
 from sftflow.stage import StageError
 from sftflow.templatedrows import parts_of, samples_of
-from sftflow.templateguards import check_served, losses_told
+from sftflow.templateguards import check_served, worth_a_look
 
 SYSTEM = record(turn("system", "Be brief."), *PAIR)
 TWICE = "{% if messages[0].role == 'system' %}{{ bos_token }}{% endif %}{{ bos_token }}" + CHATML
@@ -85,7 +85,7 @@ def test_thinking_that_no_template_writes_is_told():
     row = record(PAIR[0], turn("assistant", "A thing.", reasoning="Hm."))
     _, work = templated(shipped("llama3"), row, record(*PAIR))
     assert work.summary()["reasoning_left_out"] == 1
-    (told,) = losses_told("train", work.summary())
+    (told,) = worth_a_look("train", work.summary())
     assert told.startswith("train: 1 rows have thinking that the chat template leaves out")
     for asked in ({"reasoning": "drop"}, {}):
         tokenizer = shipped("llama3" if asked else "chatml")
@@ -96,10 +96,10 @@ def test_thinking_that_no_template_writes_is_told():
 def test_many_lost_rows_are_told():
     rows = [record(*PAIR, row=row) for row in range(8)]
     _, work = templated(real("gemma2"), *rows, SYSTEM)
-    (told,) = losses_told("train", work.summary())  # 1 of 9
+    (told,) = worth_a_look("train", work.summary())  # 1 of 9
     assert told.startswith("train: 1 of 9 rows leave no sample, most of them for template_refused")
     _, work = templated(real("gemma2"), *rows, *rows, SYSTEM)
-    assert losses_told("train", work.summary()) == []
+    assert worth_a_look("train", work.summary()) == []
 
 
 def test_thinking_behind_a_prompt_without_is_refused_with_a_hint():
@@ -119,6 +119,7 @@ def test_of_a_row_parted_by_turn_what_fits_is_kept():
     grown = record(*PAIR, turn("user", "and " * 40), turn("assistant", "Yes."))
     samples, work = templated(tokenizer, grown, max_length=50)
     assert [sample["id"] for sample in samples] == ["id1-1"]
+    assert "train: 1 rows are a sample per turn" in worth_a_look("train", work.summary())[0]
     assert (work.counts["overlong"], work.reasons) == (1, {})
     samples, work = templated(tokenizer, grown, max_length=8)
     assert (samples, work.reasons) == ([], {"overlong": 1})
