@@ -4,8 +4,8 @@ reads   server.json of a running server; the model folder; per set a split of a 
         (records: the prompt is what stands before the last assistant message, which is the
         reference) or a JSONL file of {"messages": [...]} with optional "id", "tools", "reference"
 writes  generations.jsonl: {set, id, messages, reference|null, answer|null, finish_reason,
-        prompt_tokens, completion_tokens} in the order of the spec and of each set; and reasoning
-        where an answer begins with thinking, which is then not in the answer
+        prompt_tokens, completion_tokens} in the order of the spec and of each set; tags where
+        a row has some; reasoning where an answer begins with thinking, which is not in the answer
 
 Every sampling parameter is sent, so that no default of model or server decides. A prompt that
 leaves no room for an answer gets ``answer`` null and finish_reason ``prompt_too_long``. Before the
@@ -67,6 +67,7 @@ class Prompt:
     tools: list[dict[str, Any]] | None
     reference: str | None
     row: Mapping[str, Any] | None = None  # of a dataset, if it ends with an answer
+    tags: list[str] | None = None
 
 
 def split_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[list, str | None]:
@@ -117,6 +118,7 @@ def prompts_of(one: Mapping[str, Any], folders: Mapping[str, Path]) -> list[Prom
                 template_tools(row.get("tools")),
                 row.get("reference") or reference,
                 row if reference is not None and one["path"] is None else None,
+                row.get("tags") if one["path"] is None else None,
             )
         )
     if not prompts:
@@ -154,6 +156,7 @@ def generated(prompt: Prompt, **said: Any) -> dict[str, Any]:
         "id": prompt.id,
         "messages": prompt.messages,
         "reference": prompt.reference,
+        **({"tags": list(prompt.tags)} if prompt.tags else {}),
         **said,
     }
 

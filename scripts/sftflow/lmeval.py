@@ -20,7 +20,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 from sftflow.benchmark import boundary_shares
-from sftflow.scoring import is_json, parsed_json, right_share, same_number
+from sftflow.matching import is_json, parsed_json, right_share, same_number
 from sftflow.serving import Server
 from sftflow.stage import Progress, StageError
 

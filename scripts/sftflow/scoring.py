@@ -7,97 +7,48 @@ anything (no reference, too short for a 4-gram ...), and its ``n`` is what is le
 
 from __future__ import annotations
 
-import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from sftflow.estimates import Estimate, estimate, mean_estimate
-from sftflow.prompts import normalized
+from sftflow.matching import (
+    bare,
+    final_number,
+    is_json,
+    right_fields,
+    right_share,
+    same_number,
+    word_overlap,
+)
+from sftflow.resampling import bootstrap_sums
 from sftflow.stage import StageError
+from sftflow.sums import SUMS, overlap_metric
 from sftflow.words import words
 
 Row = Mapping[str, Any]
 Scores = dict[str, Estimate]
+Values = dict[str, list[float | None]]  # metric -> one value per row, None where it says nothing
 
 MOSTLY = 0.9  # share of the references that must have a form, so that a few bad rows don't matter
 SHORT_CHARS = 40  # median length up to which equality says more than n-gram overlap
+ROWS_PER_LABEL = 5  # references are labels if each stands so often on average ...
+MOST_LABELS = 50  # ... and there are no more than these
 FIELDS_SHOWN = 32  # JSON keys with a figure of their own
 BOOTSTRAPS = 1000
 Z95 = 1.959964  # half of a 95 % interval in standard errors
-
-HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
-UNSPACED_NOT_HAN = re.compile("[\u0e00-\u0e7f\u3040-\u30ff]")
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-AFTER_HASHES = re.compile(r"####\s*[^\d-]{0,3}(-?\d[\d,]*(?:\.\d+)?)")
-END_MARKS = ".,;:!?\u2026\u3002\uff0c\uff01\uff1f\uff1b\uff1a"
-QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-
-
-def bare(text: str) -> str:
-    """Return ``text`` without differences of case, width and white space, quotes and end mark."""
-    text = normalized(text).strip(QUOTES + " ")
-    return text.rstrip(END_MARKS + QUOTES + " ")
-
-
-def parsed_json(text: str) -> Any:
-    """Return the value of a text that is JSON (RFC 8259) and nothing else; else raise ValueError.
-
-    Raises ValueError for NaN and Infinity too, which Python's json would take.
-    """
-
-    def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def is_json(text: str) -> bool:
-    """Return whether a text is JSON and nothing else."""
-    try:
-        parsed_json(text)
-    except ValueError:
-        return False
-    return True
-
-
-def json_object(text: str | None) -> dict[str, Any] | None:
-    """Return the object that a text is in JSON, or None."""
-    try:
-        value = None if text is None else parsed_json(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def same_json(a: Any, b: Any) -> bool:
-    """Return whether two JSON values are equal: 1 is 1.0, but, unlike in Python, true is not 1."""
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same_json(a[k], b[k]) for k in a)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same_json, a, b))
-    return a == b
-
-
-def final_number(text: str) -> Decimal | None:
-    """Return the number after ``####`` (the form of GSM8K), or else the last number."""
-    found = AFTER_HASHES.findall(text) or NUMBER.findall(text)
-    return Decimal(found[-1].replace(",", "")) if found else None
 
 
 def repeated_share(text: str, size: int = 4) -> float | None:
     """Return the share of n-grams of words that occurred before; None if there are none."""
     said = words(text)
-    grams = [tuple(said[i : i + size]) for i in range(len(said) - size + 1)]
+    grams = _ngrams(said, size)
     return 1 - len(set(grams)) / len(grams) if grams else None
+
+
+def _ngrams(said: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(said[i : i + size]) for i in range(len(said) - size + 1)]
 
 
 def _ended(row: Row) -> float | None:
@@ -117,34 +68,16 @@ def _against(compare: Callable[[str, str], float | None]) -> Callable[[Row], flo
     return value
 
 
-def same_number(answer: str, reference: str) -> float | None:
-    """Return 1 if the final numbers are equal, else 0; None if the reference has none."""
-    wanted = final_number(reference)
-    return None if wanted is None else float(final_number(answer) == wanted)
-
-
-def right_fields(answer: str, reference: str | None) -> dict[str, float] | None:
-    """Return for each field of a JSON object whether the answer has it right, 1 or 0.
-
-    A field that the answer lacks is wrong; fields that only the answer has are not looked at.
-    None if the reference is no object or an empty one.
-    """
-    wanted, given = json_object(reference), json_object(answer) or {}
-    if not wanted:
-        return None
-    return {k: float(k in given and same_json(given[k], v)) for k, v in wanted.items()}
-
-
-def right_share(answer: str, reference: str) -> float | None:
-    """Return the share of the reference's JSON fields that are right; None if it has none."""
-    right = right_fields(answer, reference)
-    return None if right is None else sum(right.values()) / len(right)
+def _same_bare(answer: str, reference: str) -> bool:
+    return bare(answer) == bare(reference)
 
 
 # Each answer has a value of its own, and the score is their mean.
 MEANS: dict[str, Callable[[Row], float | None]] = {
     "exact_match": _against(lambda a, r: a.strip() == r.strip()),
-    "normalized_match": _against(lambda a, r: bare(a) == bare(r)),
+    "normalized_match": _against(_same_bare),
+    "accuracy": _against(_same_bare),  # of labels
+    "word_f1": _against(word_overlap),
     "numeric_answer": _against(same_number),
     "json_valid": lambda row: float(is_json(row["answer"])),
     "answer_chars": lambda row: float(len(row["answer"])),
@@ -154,62 +87,14 @@ MEANS: dict[str, Callable[[Row], float | None]] = {
 }
 
 
-def mean_of(value: Callable[[Row], float | None], rows: Iterable[Row]) -> Estimate:
-    """Return the mean of a value over the rows that have one."""
-    return mean_estimate(v for row in rows if (v := value(row)) is not None)
-
-
-def json_fields(rows: Sequence[Row]) -> Scores:
-    """Return the mean share of the reference's JSON fields that are right, and each field's."""
-    fields: dict[str, list[float]] = {}
-    for row in rows:
-        for name, is_right in (right_fields(row["answer"], row.get("reference")) or {}).items():
-            fields.setdefault(name, []).append(is_right)
-    scores = {"json_fields": mean_of(_against(right_share), rows)}
+def json_fields(rows: Sequence[Row]) -> Values:
+    """Return the share of the reference's JSON fields that are right, and each field's 1 or 0."""
+    right = [right_fields(row["answer"], row.get("reference")) or {} for row in rows]
+    fields = sorted({name for one in right for name in one})
+    values = {"json_fields": [_against(right_share)(row) for row in rows]}
     if len(fields) <= FIELDS_SHOWN:
-        scores |= {f"json_fields.{k}": mean_estimate(fields[k]) for k in sorted(fields)}
-    return scores
-
-
-def bleu_tokenizer(references: Sequence[str]) -> str:
-    """Return sacrebleu's tokenizer for the script of most words: 13a, zh or char."""
-    tokens = [w for text in references for w in words(text)]
-    unspaced = [w for w in tokens if HAN.fullmatch(w) or UNSPACED_NOT_HAN.fullmatch(w)]
-    if len(unspaced) * 2 < len(tokens) or not tokens:
-        return "13a"
-    return "char" if any(UNSPACED_NOT_HAN.fullmatch(w) for w in unspaced) else "zh"
-
-
-def _give_plain_floats(metric: Any) -> None:
-    """Mend sacrebleu 2.6 with numpy 2: it averages float32 with the float of a zero score.
-
-    `statistics.mean` refuses that mixture, so a bootstrap in which some sample scores 0 raises.
-    """
-    compute = metric._compute_score_from_stats
-
-    def plain(stats: Any) -> Any:
-        score = compute(stats)
-        score.score = float(score.score)
-        return score
-
-    metric._compute_score_from_stats = plain
-
-
-def _corpus(rows: Sequence[Row], name: str) -> Scores:
-    """Return sacrebleu's BLEU or chrF (0 to 100); the error is from 1000 bootstrap samples."""
-    from sacrebleu.metrics import BLEU, CHRF
-
-    pairs = [(row["answer"], row["reference"]) for row in rows if row.get("reference") is not None]
-    if not pairs:
-        return {name: estimate(None, None, 0)}
-    answers, references = (list(side) for side in zip(*pairs, strict=True))
-    metric = BLEU(tokenize=bleu_tokenizer(references)) if name == "bleu" else CHRF()
-    _give_plain_floats(metric)
-    several = len(pairs) > 1
-    score = metric.corpus_score(answers, [references], n_bootstrap=BOOTSTRAPS if several else 1)
-    stderr = float(score._ci) / Z95 if several else None
-    signature = str(metric.get_signature())
-    return {name: estimate(float(score.score), stderr, len(pairs), signature=signature)}
+        values |= {f"json_fields.{name}": [one.get(name) for one in right] for name in fields}
+    return values
 
 
 class _Words:
@@ -218,35 +103,86 @@ class _Words:
     tokenize = staticmethod(words)
 
 
-def rouge_l(rows: Sequence[Row]) -> Scores:
-    """Return the mean F1 of the longest common subsequence of words (0 to 1)."""
+def rouge_l(rows: Sequence[Row]) -> Values:
+    """Return the F1 of the longest common subsequence of words (0 to 1)."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], tokenizer=_Words)
     f1 = _against(lambda answer, reference: scorer.score(reference, answer)["rougeL"].fmeasure)
-    return {"rougeL": mean_of(f1, rows)}
+    return {"rougeL": [f1(row) for row in rows]}
 
 
-def distinct_2(rows: Sequence[Row]) -> Scores:
-    """Return the share of different bigrams of words among all answers' (Li et al. 2016).
-
-    Without a standard error: it is no mean, and a bootstrap would repeat bigrams by itself.
-    """
-    said = [words(row["answer"]) for row in rows]
-    bigrams = [pair for text in said for pair in pairwise(text)]
-    value = len(set(bigrams)) / len(bigrams) if bigrams else None
-    return {"distinct_2": estimate(value, None, sum(len(text) > 1 for text in said))}
-
-
-# The score is of all answers together, or there are several.
-WHOLES: dict[str, Callable[[Sequence[Row]], Scores]] = {
+# As MEANS, but what each answer has is made for all of them at once, or has several names.
+FAMILIES: dict[str, Callable[[Sequence[Row]], Values]] = {
     "json_fields": json_fields,
-    "bleu": lambda rows: _corpus(rows, "bleu"),
-    "chrf": lambda rows: _corpus(rows, "chrf"),
     "rougeL": rouge_l,
-    "distinct_2": distinct_2,
 }
-METRICS = (*MEANS, *WHOLES)
+
+
+def row_values(name: str, rows: Sequence[Row]) -> Values:
+    """Return the values of each row for a metric of MEANS or FAMILIES; all have an answer."""
+    if name in FAMILIES:
+        return FAMILIES[name](rows)
+    return {name: [MEANS[name](row) for row in rows]}
+
+
+def answered_pairs(rows: Iterable[Row]) -> tuple[list[str], list[str]]:
+    """Return the answers and the references of the rows that have both."""
+    both = [(r["answer"], r["reference"]) for r in rows if r.get("reference") is not None]
+    return [answer for answer, _ in both], [reference for _, reference in both]
+
+
+def corpus_overlap(rows: Sequence[Row], name: str) -> Estimate:
+    """Return sacrebleu's BLEU or chrF (0 to 100); the error is from 1000 bootstrap samples."""
+    answers, references = answered_pairs(rows)
+    if not answers:
+        return estimate(None, None, 0)
+    metric = overlap_metric(name, references)
+    several = len(answers) > 1
+    score = metric.corpus_score(answers, [references], n_bootstrap=BOOTSTRAPS if several else 1)
+    stderr = float(score._ci) / Z95 if several else None
+    signature = str(metric.get_signature())
+    return estimate(float(score.score), stderr, len(answers), signature=signature)
+
+
+def label_f1(rows: Sequence[Row], average: str) -> Estimate:
+    """Return scikit-learn's F1 over the labels of the references; the error is from a bootstrap."""
+    from sklearn.metrics import f1_score
+
+    answers, references = answered_pairs(rows)
+    if not answers:
+        return estimate(None, None, 0)
+    wanted, said = [bare(text) for text in references], [bare(text) for text in answers]
+    labels = sorted(set(wanted))
+    value = f1_score(wanted, said, labels=labels, average=average, zero_division=0)
+    several = len(answers) > 1
+    sums = SUMS[f"f1_{average}"](answers, references)
+    stderr = bootstrap_sums([sums], lambda score: score)[2] if several else None
+    return estimate(float(value), stderr, len(answers), labels=len(labels))
+
+
+def distinct(rows: Sequence[Row], size: int) -> Estimate:
+    """Return the share of different n-grams of words among all answers' (Li et al. 2016).
+
+    Without a standard error: it is no mean, and a bootstrap would repeat n-grams by itself.
+    """
+    said = [_ngrams(words(row["answer"]), size) for row in rows]
+    grams = [gram for one in said for gram in one]
+    value = len(set(grams)) / len(grams) if grams else None
+    return estimate(value, None, sum(map(bool, said)))
+
+
+# The score is of all answers together.
+WHOLES: dict[str, Callable[[Sequence[Row]], Estimate]] = {
+    "bleu": lambda rows: corpus_overlap(rows, "bleu"),
+    "chrf": lambda rows: corpus_overlap(rows, "chrf"),
+    "f1_macro": lambda rows: label_f1(rows, "macro"),
+    "f1_micro": lambda rows: label_f1(rows, "micro"),
+    "distinct_1": lambda rows: distinct(rows, 1),
+    "distinct_2": lambda rows: distinct(rows, 2),
+    "distinct_3": lambda rows: distinct(rows, 3),
+}
+METRICS = (*MEANS, *FAMILIES, *WHOLES)
 
 
 def fitting_metrics(references: Sequence[str]) -> list[str]:
@@ -262,11 +198,20 @@ def fitting_metrics(references: Sequence[str]) -> list[str]:
         fitting = ["exact_match", "json_valid", "json_fields"]
     elif mostly(lambda text: "####" in text and final_number(text) is not None):
         fitting = ["numeric_answer"]
-    elif median(len(text) for text in references) <= SHORT_CHARS:
-        fitting = ["exact_match", "normalized_match"]
-    else:
+    elif median(len(text) for text in references) > SHORT_CHARS:
         fitting = ["bleu", "chrf", "rougeL"]
+    elif are_labels(references):
+        fitting = ["accuracy", "f1_macro"]
+    else:
+        fitting = ["exact_match", "normalized_match"]
     return fitting + always
+
+
+def are_labels(references: Sequence[str]) -> bool:
+    """Say whether references are a few labels that come again and again."""
+    often = Counter(map(bare, references))
+    few = 2 <= len(often) <= MOST_LABELS
+    return few and len(often) * ROWS_PER_LABEL <= len(references)
 
 
 def check_metrics(names: Iterable[str]) -> None:
@@ -279,22 +224,34 @@ def check_metrics(names: Iterable[str]) -> None:
             raise StageError(f"there is no metric '{name}'; did you mean '{near}'?")
 
 
+def chosen_metrics(rows: Iterable[Row], asked: Sequence[str] | None) -> list[str]:
+    """Return the metrics asked for, or where that is None those that fit the references."""
+    if asked is None:
+        return fitting_metrics([r["reference"] for r in rows if r.get("reference") is not None])
+    check_metrics(asked)
+    return list(asked)
+
+
 def score(rows: Sequence[Row], metrics: Sequence[str] | None = None) -> Scores:
     """Return the scores of one set's answers; None for ``metrics`` takes what fits.
 
     Prompts without an answer (too long to be asked) are left out, and then ``answered`` says
     which share is left.
     """
-    if metrics is None:
-        metrics = fitting_metrics([r["reference"] for r in rows if r.get("reference") is not None])
-    check_metrics(metrics)
+    chosen = chosen_metrics(rows, metrics)
     answered = [row for row in rows if row["answer"] is not None]
     scores: Scores = {}
     if len(answered) < len(rows):
         scores["answered"] = mean_estimate(row["answer"] is not None for row in rows)
-    for name in metrics:
-        if name in MEANS:
-            scores[name] = mean_of(MEANS[name], answered)
+    for name in chosen:
+        if name in WHOLES:
+            scores[name] = WHOLES[name](answered)
         else:
-            scores |= WHOLES[name](answered)
+            scores |= mean_scores(name, answered)
     return scores
+
+
+def mean_scores(name: str, answered: Sequence[Row]) -> Scores:
+    """Return the means of a metric of MEANS or FAMILIES."""
+    values = row_values(name, answered)
+    return {key: mean_estimate(v for v in each if v is not None) for key, each in values.items()}

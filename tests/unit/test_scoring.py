@@ -2,20 +2,18 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sftflow.matching import bare, final_number, is_json, same_json
 from sftflow.scoring import (
     METRICS,
-    bare,
-    final_number,
     fitting_metrics,
-    is_json,
     repeated_share,
-    same_json,
     score,
 )
 from sftflow.stage import StageError
+from sftflow.sums import SUMS
 
 TEXT = st.text(max_size=40)
 JSON = st.recursive(
@@ -205,8 +203,9 @@ def test_no_answers_give_null(metric):
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6))
+@settings(deadline=None)  # the first example imports rouge-score
 def test_order_of_rows_does_not_matter(pairs):
-    metrics = [m for m in METRICS if m not in ("bleu", "chrf")]
+    metrics = [m for m in METRICS if m not in SUMS]  # a bootstrap draws by place
     rows = [row(a, r, completion_tokens=len(a)) for a, r in pairs]
     assert score(rows, metrics) == score(rows[::-1], metrics)
 
