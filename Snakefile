@@ -24,6 +24,7 @@ include: "rules/measure.smk"
 include: "rules/in_context.smk"
 include: "rules/judge.smk"
 include: "rules/evaluate.smk"
+include: "rules/compare.smk"
 include: "rules/report.smk"
 
 

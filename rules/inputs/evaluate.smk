@@ -1,20 +1,22 @@
 """What scores, losses and the summary read and rest on: input and params functions. No rules here."""
 
 
-def score_spec(wildcards):
+def scored_sets(model):
     """Return the metrics of each prompt set of a model; null lets the references decide."""
     in_context = plan.in_context_models(CONFIG)
-    model, _ = in_context.get(wildcards.model, (wildcards.model, 0))
+    base, _ = in_context.get(model, (model, 0))
     sets = {
         name: {"metrics": CONFIG["datasets"][name]["metrics"]}
-        for name in plan.model_datasets(CONFIG, model)
+        for name in plan.model_datasets(CONFIG, base)
     }
-    if (
-        CONFIG["generation"]["prompts"] is not None
-        and wildcards.model not in in_context
-    ):
+    if CONFIG["generation"]["prompts"] is not None and model not in in_context:
         sets["prompts"] = {"metrics": None}
-    return spec_text(model=wildcards.model, sets=sets)
+    return sets
+
+
+def score_spec(wildcards):
+    """Return what is scored of a model, and by which metrics."""
+    return spec_text(model=wildcards.model, sets=scored_sets(wildcards.model))
 
 
 def loss_spec(wildcards):

@@ -1,42 +1,26 @@
-"""A tuned model against its base, measure by measure, with the noise taken into account."""
+"""A tuned model against its base, measure by measure, with the noise taken into account.
+
+Where both answered the same rows the paired difference decides (paired.py), by its p-value after
+Holm's correction; else two standard errors of the difference of two independent measurements.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from sftflow.direction import direction
 from sftflow.summary import Measurement
 
 #: How many combined standard errors a difference must exceed to be called one.
 ERRORS = 2.0
+#: Below this p-value, adjusted by Holm's method, a paired difference is called one.
+ALPHA = 0.05
 #: A standard error of 0 (all answers right, or all wrong) says nothing on fewer items.
 FEWEST_FOR_ZERO_ERROR = 10
 
-LOWER_IS_BETTER = (
-    "loss",
-    "perplexity",
-    "bits_per_byte",
-    "brier_score",
-    "edit_distance",
-    "repetition",
-    "hit_limit",
-    "truncated",
-    "mae",
-    "rmse",
-    "ter",
-    "wer",
-)
-NEITHER_IS_BETTER = (
-    "answer_chars",
-    "answer_tokens",
-    "answer_words",
-    "completion_tokens",
-    "distinct",
-    "length",
-    "mean_chars",
-    "mean_tokens",
-)
 #: What to put first when the config does not name a headline, most telling first.
 TELLING = ("exact_match", "accuracy", "acc_norm", "acc", "f1", "numeric_answer", "rouge", "bleu")
 
@@ -48,6 +32,10 @@ KEYED_BY_DATA = ("loss", "memorisation")
 NO_HEADLINE = (*KEYED_BY_DATA, "people")  # whose "accuracy" is a criterion
 
 
+Pair = Mapping[str, Any]  # a measure of compare_models' result
+Pairs = Mapping[tuple[str, str], Pair]  # (group, metric) -> its paired difference
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One measure of a tuned model beside the same measure of its base."""
@@ -57,19 +45,24 @@ class Comparison:
     base: Measurement | None
     tuned: Measurement | None
     verdict: str  # better, worse, same, unsure (no error known), neutral, missing
+    paired: Pair | None = field(default=None, hash=False)
 
     @property
     def difference(self) -> float | None:
         """Return tuned minus base, None where one was not measured."""
         if self.verdict == "missing":
             return None
+        if self.paired is not None:
+            return self.paired["difference"]
         return self.tuned.value - self.base.value
 
     @property
     def error(self) -> float | None:
-        """Return the standard error of the difference of two independent measurements."""
+        """Return the standard error of the difference: paired, or of independent measurements."""
         if self.verdict == "missing":
             return None
+        if self.paired is not None:
+            return self.paired["stderr"]
         return combined_error(self.base, self.tuned)
 
     @property
@@ -85,25 +78,6 @@ class Comparison:
         return direction(self.group, self.metric)
 
 
-def direction(group: str, metric: str) -> int:
-    """Return 1 if a higher value is better, -1 if a lower one is, 0 if neither is."""
-    if group == "memorisation" or (group == "loss" and metric.startswith(("train.", "gap."))):
-        return 0  # what a training does to its own rows says nothing by itself
-    if group == "loss":
-        return -1
-    # `set.metric[filter]` -> `metric`
-    name = metric.partition("[")[0].rpartition(".")[2].lower()
-    if ".json_fields." in metric:
-        return 1  # a field of the answers may have any name
-    if any(_is_or_ends_with(name, word) for word in NEITHER_IS_BETTER):
-        return 0
-    return -1 if any(_is_or_ends_with(name, low) for low in LOWER_IS_BETTER) else 1
-
-
-def _is_or_ends_with(name: str, word: str) -> bool:
-    return name == word or name.endswith(f"_{word}") or name.startswith(f"{word}_")
-
-
 def combined_error(base: Measurement, tuned: Measurement) -> float | None:
     """Return sqrt(se1^2 + se2^2), or None if one of the two has no usable error."""
     if base.stderr is None or tuned.stderr is None:
@@ -115,7 +89,13 @@ def combined_error(base: Measurement, tuned: Measurement) -> float | None:
     return error
 
 
-def verdict(group: str, metric: str, base: Measurement | None, tuned: Measurement | None) -> str:
+def verdict(
+    group: str,
+    metric: str,
+    base: Measurement | None,
+    tuned: Measurement | None,
+    paired: Pair | None = None,
+) -> str:
     """Say whether the tuned model is better, worse or the same, or why that is not known."""
     if base is None or tuned is None or base.value is None or tuned.value is None:
         return "missing"
@@ -123,6 +103,10 @@ def verdict(group: str, metric: str, base: Measurement | None, tuned: Measuremen
     gain = way * (tuned.value - base.value)
     if way == 0:
         return "neutral"
+    if paired is not None and paired["p_holm"] is not None:
+        if paired["p_holm"] >= ALPHA:
+            return "same"
+        return "better" if way * paired["difference"] > 0 else "worse"
     error = combined_error(base, tuned)
     if error is None:
         return "unsure" if gain else "same"
@@ -131,20 +115,21 @@ def verdict(group: str, metric: str, base: Measurement | None, tuned: Measuremen
     return "better" if gain > 0 else "worse"
 
 
-def compare(base: Iterable[Measurement], tuned: Iterable[Measurement]) -> list[Comparison]:
+def compare(
+    base: Iterable[Measurement], tuned: Iterable[Measurement], pairs: Pairs | None = None
+) -> list[Comparison]:
     """Return one comparison per measure asked of the tuned model, latency left out.
 
     The base may have more: it is measured on the datasets of all runs that start from it.
     """
     left = {(m.group, m.metric): m for m in base}
     right = {(m.group, m.metric): m for m in tuned}
-    keys = [key for key in right if key[0] not in NOT_COMPARED and key[1]]
-    return [
-        Comparison(
-            *key, left.get(key), right.get(key), verdict(*key, left.get(key), right.get(key))
-        )
-        for key in keys
-    ]
+    found = []
+    for key in right:
+        if key[0] not in NOT_COMPARED and key[1]:
+            sides, pair = (left.get(key), right[key]), (pairs or {}).get(key)
+            found.append(Comparison(*key, *sides, verdict(*key, *sides, pair), pair))
+    return found
 
 
 def headline(comparisons: Iterable[Comparison], wanted: str | None) -> Comparison | None:

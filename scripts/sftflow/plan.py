@@ -73,6 +73,13 @@ def measured_runs(config: dict) -> list[str]:
     return [name for name, run in config["runs"].items() if run["measure"]]
 
 
+def comparisons(config: dict) -> list[tuple[str, str]]:
+    """Return each model to compare and the one it is held against: its start model, or as named."""
+    own = [(run, config["runs"][run]["base"]) for run in measured_runs(config)]
+    named = [(pair["model"], pair["against"]) for pair in config["comparisons"]]
+    return list(dict.fromkeys([*own, *named]))
+
+
 def merged_runs(config: dict) -> list[str]:
     """Return the runs of which a model is made: to be measured, or for a run to start from."""
     starts = {run["base"] for run in config["runs"].values()}

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from sftflow.comparison import compare, direction, headline, tally, verdict
+from sftflow.comparison import compare, headline, tally, verdict
+from sftflow.direction import direction
 from sftflow.summary import Measurement
 
 
