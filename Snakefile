@@ -25,6 +25,7 @@ include: "rules/in_context.smk"
 include: "rules/judge.smk"
 include: "rules/evaluate.smk"
 include: "rules/compare.smk"
+include: "rules/gates.smk"
 include: "rules/report.smk"
 
 
@@ -35,6 +36,7 @@ localrules:
     models,
     sheets,
     scores,
+    gate,
 
 
 rule all:
@@ -83,3 +85,21 @@ rule scores:
     """Every model measured, without the page."""
     input:
         "results/summary.csv",
+
+
+rule gate:
+    """Everything, and a failure at the end if a model does not pass its gates."""
+    input:
+        rules.all.input,
+        gates="results/gates.json",
+    log:
+        "results/logs/gate.log",
+    conda:
+        "../envs/conda.yaml"
+    params:
+        code=code("gate"),
+        packages=packages(),
+        spec=spec_text(),
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/gate.py" --spec {params.spec:q} --log {log}'
+        " --gates {input.gates}"

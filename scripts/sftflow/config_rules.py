@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.cleaningrules import cleaning_faults
+from sftflow.gate_rules import comparison_faults, gate_faults
 from sftflow.labels import conversation_columns
 from sftflow.making_rules import making_faults
 from sftflow.method_rules import method_faults
@@ -44,6 +45,8 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
             *_lengths(config, root),
             *decontamination_faults(config),
             *opinion_faults(config, root),
+            *comparison_faults(config),
+            *gate_faults(config, root),
         ]
     return faults
 

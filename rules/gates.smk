@@ -1,0 +1,30 @@
+"""summary, comparisons -> which models may ship.
+
+needs:  results/summary.csv, results/eval/{model}/against/{other}.json
+makes:  results/gates.json
+"""
+
+
+include: "inputs/gates.smk"
+
+
+rule check_gates:
+    """Hold what was measured of each model against the rules of the config."""
+    input:
+        summary="results/summary.csv",
+        comparisons=all_comparisons,
+    output:
+        gates="results/gates.json",
+    log:
+        "results/logs/check_gates.log",
+    benchmark:
+        "results/benchmarks/check_gates.tsv"
+    conda:
+        "../envs/conda.yaml"
+    params:
+        code=code("check_gates"),
+        packages=packages(),
+        spec=gates_spec(),
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/check_gates.py" --spec {params.spec:q} --log {log}'
+        " --results results --gates {output.gates}"

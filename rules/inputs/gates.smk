@@ -1,0 +1,22 @@
+"""What the gates read and rest on: input and params functions. No rules here."""
+
+from sftflow.gate_rules import gated_models
+
+
+def gates_spec():
+    """Return the rules, the models that they are for, and what counts as a benchmark."""
+    models = gated_models(CONFIG)
+    suites = {suite for model in models for suite in plan.model_suites(CONFIG, model)}
+    return spec_text(
+        rules=CONFIG["gates"]["rules"],
+        models=[
+            {"name": name, "base": CONFIG["runs"].get(name, {}).get("base")}
+            for name in models
+        ],
+        suites=sorted(suites),
+    )
+
+
+def gates_checked(wildcards):
+    """Return the gates' verdicts, if the config has gates."""
+    return ["results/gates.json"] if CONFIG["gates"]["rules"] else []

@@ -1,0 +1,154 @@
+"""What a schema can't say about gates and comparisons: sentences, [] if all is well."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from sftflow.gates import BENCHMARK, Rule, parsed
+from sftflow.measured import QUANTILES, TIMES, cell_name
+from sftflow.plan import model_datasets, model_suites, models
+from sftflow.scoring import METRICS
+from sftflow.stage import StageError
+from sftflow.suites import folder_tasks
+
+Measures = list[tuple[str, str]]  # group, metric; * stands for what only a measurement tells
+
+#: Metrics of the tasks that lm-eval ships, as far as rules name them by themselves.
+SHIPPED = ("acc", "acc_norm", "exact_match", "f1", "bleu", "chrf", "word_perplexity")
+FITS = ("b_ms", "k_ms_per_token", "ttft_ms_per_prompt_token")
+RECITED = ("train_exact", "train_prefix_tokens", "validation_exact", "validation_prefix_tokens")
+
+
+def comparison_faults(config: dict) -> Iterator[str]:
+    """Yield the faults of the pairs to compare."""
+    known, seen = models(config), set()
+    for place, pair in enumerate(config["comparisons"]):
+        key = f"comparisons[{place}]"
+        unknown = [(k, pair[k]) for k in ("model", "against") if pair[k] not in known]
+        yield from (f"{key}.{k}: {_no_model(name, known, config)}" for k, name in unknown)
+        if unknown:
+            continue
+        names = pair["model"], pair["against"]
+        if names[0] == names[1]:
+            yield f"{key}: {names[0]} is compared with itself; name another model"
+        elif names in seen:
+            yield f"{key}: {names[0]} and {names[1]} are compared already; leave one out"
+        elif not any(
+            set(of(config, names[0])) & set(of(config, names[1]))
+            for of in (model_datasets, model_suites)
+        ):
+            yield f"{key}: {names[0]} and {names[1]} have no dataset and no suite in common"
+        seen.add(names)
+
+
+def gate_faults(config: dict, root: Path) -> Iterator[str]:
+    """Yield the faults of the gates: models, forms of rules, measures that nothing measures."""
+    chosen, known = config["gates"]["models"], models(config)
+    for name in chosen or ():
+        if name not in known:
+            yield f"gates.models: {_no_model(name, known, config)}"
+    names = [name for name in gated_models(config) if name in known]
+    bases = [name for name in names if name in config["bases"]]
+    measures = list(dict.fromkeys(m for name in names for m in _measures(config, root, name)))
+    suites = {suite for name in names for suite in model_suites(config, name)}
+    for place, text in enumerate(config["gates"]["rules"]):
+        key = f"gates.rules[{place}]"
+        try:
+            rule = parsed(text)
+        except ValueError as error:
+            yield f"{key}: {error}"
+            continue
+        if rule.way and bases:
+            yield f"{key}: {bases[0]} of gates.models starts from no model, so nothing {rule.way}"
+        if rule.measure == BENCHMARK:
+            if not suites:
+                yield f"{key}: no benchmark is run; name suites in the runs"
+        elif names and not any(_is_meant(rule, *measure, suites) for measure in measures):
+            yield f"{key}: {_no_measure(rule.measure, measures)}"
+
+
+def gated_models(config: dict) -> list[str]:
+    """Return the models that the gates are for: those named, else every tuned one."""
+    named = config["gates"]["models"]
+    return [m for m in models(config) if m in config["runs"]] if named is None else named
+
+
+def _no_model(name: str, known: list[str], config: dict) -> str:
+    if name in config["runs"]:
+        return f"run '{name}' is not measured; set its measure: true"
+    return f"there is no model '{name}'{_hint(name, known)}"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(known)}"
+
+
+def _is_meant(rule: Rule, group: str, metric: str, suites: Iterable[str]) -> bool:
+    bare = replace(rule, measure=rule.measure.partition("[")[0])  # lm-eval's filters, if it has any
+    if (bare if group in suites else rule).matches(group, metric, suites):
+        return True
+    wanted_group, _, name = rule.measure.rpartition("/")
+    return "*" in metric and wanted_group in ("", group) and fnmatchcase(name, metric)
+
+
+def _no_measure(measure: str, measures: Measures) -> str:
+    """Say that nothing measures what a rule names, with what is nearest or else what there is."""
+    plain = [(group, metric.partition("[")[0]) for group, metric in measures]
+    named = [metric for _, metric in plain if "*" not in metric]
+    full = [f"{group}/{metric}" for group, metric in plain]
+    ends = [metric.rpartition(".")[2] for metric in named]
+    pool = dict.fromkeys(full if "/" in measure else [*named, *ends])
+    close = difflib.get_close_matches(measure, pool, n=1, cutoff=0.6)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join([*pool][:8])} ..."
+    return f"nothing that is measured is called '{measure}'; {hint}"
+
+
+def _measures(config: dict, root: Path, model: str) -> Iterator[tuple[str, str]]:
+    """Yield what will be measured of a model, as summary.csv names it."""
+    sets = {name: config["datasets"][name]["metrics"] for name in model_datasets(config, model)}
+    if config["generation"]["prompts"] is not None:
+        sets["prompts"] = None
+    for name, chosen in sets.items():
+        for metric in METRICS if chosen is None else chosen:
+            yield "scores", f"{name}.{metric}"
+            if metric == "json_fields":
+                yield "scores", f"{name}.json_fields.*"
+    for suite in model_suites(config, model):
+        yield from ((suite, metric) for metric in _suite_metrics(config["suites"][suite], root))
+    yield from (("latency", metric) for metric in _latency_metrics(config["latency"]))
+    yield from (("loss", f"text.{name}") for name in config["texts"])
+    yield from (("loss", f"{side}.*") for side in ("validation", "train", "gap"))
+    yield from (("memorisation", f"{name}.*") for name in RECITED)
+
+
+def _suite_metrics(suite: dict[str, Any], root: Path) -> Iterator[str]:
+    """Yield a suite's metrics; * for those that only lm-eval knows."""
+    try:
+        own = folder_tasks(root / suite["folder"], suite["tasks"]) if suite["folder"] else {}
+    except StageError:  # told with the suite itself
+        own = {}
+    for task in suite["tasks"]:
+        listed = own.get(task, {}).get("metric_list")
+        if listed:
+            yield from (f"{task}.{entry['metric']}" for entry in listed)
+            continue
+        yield from (f"{task}.{metric}" for metric in SHIPPED)
+        yield f"{task}*.*"  # its tasks, where it is a group of them
+
+
+def _latency_metrics(grid: dict[str, Any]) -> Iterator[str]:
+    cells = itertools.product(grid["prompt_tokens"], grid["output_tokens"], grid["concurrency"])
+    for sizes in cells:
+        names = ("prompt_tokens", "output_tokens", "concurrency")
+        place = cell_name(dict(zip(names, sizes, strict=True)))
+        yield from (f"{time}.{quantile}[{place}]" for time in TIMES for quantile in QUANTILES)
+        yield f"tokens_per_s[{place}]"
+    yield from (f"fit.{name}" for name in FITS)
