@@ -71,6 +71,8 @@ rule judge_run:
         samples="results/runs/{run}/samples",
         tuned="results/eval/{run}/loss.json",
         start=start_losses,
+        answers="results/eval/{run}/generations.jsonl",
+        start_answers=start_answers,
     output:
         verdicts="results/runs/{run}/verdicts.json",
     log:
@@ -86,7 +88,8 @@ rule judge_run:
     shell:
         'exec python "$SFTFLOW_HOME/scripts/judge_run.py" --spec {params.spec:q} --log {log}'
         " --run {input.run} --history {input.history} --samples {input.samples}"
-        " --tuned {input.tuned} --start {input.start} --verdicts {output.verdicts}"
+        " --tuned {input.tuned} --start {input.start} --answers {input.answers}"
+        " --start-answers {input.start_answers} --verdicts {output.verdicts}"
 
 
 rule summarize_results:

@@ -1,7 +1,7 @@
 """Say of a run whether it was healthy, overfit, underfit, diverged, memorised or did nothing.
 
-reads   a run's manifest.json, history.csv and samples/; loss.json of the tuned model and of the
-        one that it starts from
+reads   a run's manifest.json, history.csv and samples/; loss.json and generations.jsonl of the
+        tuned model and of the one that it starts from
 writes  verdicts.json: {run, verdicts: [{name, sentence, advice, evidence: {figure: value}}],
         notes: [sentences], best_step, turned_at: step or null}
 spec    run, templated: the key of its rows in loss.json
@@ -47,9 +47,24 @@ def running_on(folder: Path) -> tuple[int, int]:
     return len(answers), sum(long)
 
 
+def answered_alike(tuned: Path, start: Path) -> dict[str, int]:
+    """Return how many prompts both models answered, how many alike, and how many right before."""
+    before = {(row["set"], row["id"]): row for row in read_jsonl(start)}
+    pairs = [
+        (before[place], row)
+        for row in read_jsonl(tuned)
+        if (place := (row["set"], row["id"])) in before
+    ]
+    return {
+        "answers": len(pairs),
+        "unchanged": sum(old["answer"] == new["answer"] for old, new in pairs),
+        "right_before": sum(old["answer"] == old["reference"] for old, _ in pairs),
+    }
+
+
 def main(argv: list[str] | None = None) -> None:
     """Read what the run and its measurements left, judge, write, and say the verdicts."""
-    names = ("run", "history", "samples", "tuned", "start", "verdicts")
+    names = ("run", "history", "samples", "tuned", "start", "answers", "start-answers", "verdicts")
     args = stage_parser(__doc__, *names).parse_args(argv)
     manifest, key = read_manifest(args.run), args.spec["templated"]
     tuned, start = read_object(args.tuned), read_object(args.start)
@@ -65,11 +80,12 @@ def main(argv: list[str] | None = None) -> None:
             validation=side("validation", key, tuned, start),
             shown=shown,
             running_on=long,
+            **answered_alike(args.answers, args.start_answers),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise StageError(
-            f"run {args.spec['run']}: a manifest or loss.json does not have the shape that its "
-            f"stage writes ({type(error).__name__}: {error}); delete it and rerun"
+            f"run {args.spec['run']}: a manifest, loss.json or generations.jsonl does not have the "
+            f"shape that its stage writes ({type(error).__name__}: {error}); delete it and rerun"
         ) from None
     found, turned = verdicts(run), turning_point(run.course)
     write_json(

@@ -49,6 +49,11 @@ def start_losses(wildcards):
     return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/loss.json"
 
 
+def start_answers(wildcards):
+    """Return the answers of the model that a run starts from."""
+    return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/generations.jsonl"
+
+
 def judge_spec(wildcards):
     """Return the rows by which a run is judged."""
     key = plan.templated_key(CONFIG, wildcards.run)

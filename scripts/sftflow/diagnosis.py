@@ -37,6 +37,8 @@ LEAST_CLIMB = 0.1
 CLIMBED_BACK = 0.5
 #: A loss on the same rows that changed by less than this share did not change.
 NO_EFFECT = 0.005
+#: From this share of answers on that are those of the start model, it answers as before.
+ALL_ALIKE = 0.99
 #: By how much (share of answers) training rows must be recited more often than validation rows.
 MOST_RECITED = 0.2
 #: From this share on, answers of validation rows are said word for word often.
@@ -149,20 +151,25 @@ def _diverged(run: Run, _before: set[str]) -> Verdict | None:
 
 
 def _did_nothing(run: Run, _before: set[str]) -> Verdict | None:
-    """Look for losses of start model and tuned model that are the same on the same rows."""
+    """Look for the losses of the start model on the same rows, or for its answers."""
     sides = [s for s in (run.train, run.validation) if s is not None and both(s) is not None]
-    if not sides:
-        return None
     changes = [tuned / start - 1 for tuned, start in map(both, sides) if start]
-    if not changes or any(abs(change) >= NO_EFFECT for change in changes):
+    largest = max(changes, key=abs, default=None)
+    alike = run.unchanged / run.answers if run.answers >= FEWEST_ROWS else None
+    if largest is not None and abs(largest) < NO_EFFECT:
+        said = (
+            f"The losses of the start model changed by at most {abs(largest):.2%} on the same rows."
+        )
+    elif alike is not None and alike >= ALL_ALIKE and run.right_before < ALL_ALIKE * run.answers:
+        said = f"{run.unchanged} of {run.answers} answers are word for word the start model's."
+    else:
         return None
-    largest = max(changes, key=abs)
     return Verdict(
         "did_nothing",
-        f"The losses of the start model changed by at most {abs(largest):.2%} on the same rows.",
+        said,
         "Multiply training.learning_rate by 3 to 10 or train more steps "
         f"(training.num_train_epochs){_adapter(run, ', and look at lora.target_modules')}.",
-        {"largest_change": largest, "sides": len(changes)},
+        {"largest_change": largest, "sides": len(changes), "answers_unchanged": alike},
     )
 
 

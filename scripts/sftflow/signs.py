@@ -46,6 +46,9 @@ class Run:
     validation: Side | None = None
     shown: int = 0  # answers that were shown at the last evaluation
     running_on: int = 0  # of these, far longer than the reference and not ended
+    answers: int = 0  # prompts that the tuned model and the start model answered, both greedily
+    unchanged: int = 0  # of these, answered word for word alike
+    right_before: int = 0  # of these, answered as the reference by the start model already
 
 
 def turning_point(course: Course) -> Point | None:

@@ -44,7 +44,17 @@ def folder(tmp_path):
     answers(tmp_path, 40, ended=True)
     write_json(tmp_path / "start.json", losses(3.0, 3.0))
     write_json(tmp_path / "tuned.json", losses(0.95, 1.0))
+    generated(tmp_path, "start", range(20))
+    generated(tmp_path, "tuned", range(1, 21))
     return tmp_path
+
+
+def generated(folder, model, answers):
+    rows = [
+        {"set": "d", "id": str(i), "answer": str(answer), "reference": "19"}
+        for i, answer in enumerate(answers)
+    ]
+    (folder / f"{model}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def answers(folder, step, ended):
@@ -56,6 +66,7 @@ def answers(folder, step, ended):
 def judged(folder):
     files = {"run": "manifest.json", "history": "history.csv", "samples": "samples"}
     files |= {"tuned": "tuned.json", "start": "start.json", "verdicts": "verdicts.json"}
+    files |= {"answers": "tuned.jsonl", "start-answers": "start.jsonl"}
     line = ["--spec", json.dumps({"run": "r", "templated": KEY})]
     for name, file in files.items():
         line += [f"--{name}", str(folder / file)]
@@ -81,6 +92,20 @@ def test_losses_and_recitation_are_read(folder):
     assert names(folder) == ["memorised", "overfit"]
     write_json(folder / "tuned.json", losses(2.999, 2.999))
     assert names(folder) == ["did_nothing"]
+
+
+def test_a_model_that_answers_as_before_learned_nothing(folder):
+    """Whatever its losses say: unless there was nothing to learn."""
+    generated(folder, "tuned", range(20))
+    (verdict,) = judged(folder)["verdicts"]
+    assert verdict["name"] == "did_nothing"
+    assert verdict["sentence"] == "20 of 20 answers are word for word the start model's."
+    for model in ("tuned", "start"):
+        generated(folder, model, [19] * 20)
+    assert names(folder) == ["healthy"]
+    for model in ("tuned", "start"):  # too few to say so
+        generated(folder, model, range(9))
+    assert names(folder) == ["healthy"]
 
 
 def test_only_the_last_answers_count(folder):
