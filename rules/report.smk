@@ -20,6 +20,8 @@ rule build_report:
         verdicts=all_verdicts,
         judged=all_judged,
         people=all_ratings,
+        comparisons=all_comparisons,
+        gates=gates_checked,
     output:
         html="results/report.html",
     log:

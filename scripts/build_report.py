@@ -1,14 +1,15 @@
 """Make the one page that says what was run and whether it helped.
 
-reads   under results: summary.csv, eval/{model}/latency.json and generations.jsonl,
-        runs/{run}/history.csv and verdicts.json, datasets/{dataset}/portrait.json, and the
-        manifests of sources, datasets, templated data, runs and models; judged/ and people/
+reads   under results: summary.csv, gates.json, datasets/{dataset}/portrait.json, the manifests of
+        sources, datasets, templated data, runs and models; judged/ and people/;
+        eval/{model}/: latency.json, generations.jsonl, scores.json, against/{other}.json;
+        runs/{run}/: history.csv, verdicts.json
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,
-        ...}}, in_context, judges and people as
-        in summarize_results, and optionally headline ("group/metric" to put first), sample_answers,
-        sample_chars, redact_samples
+        ...}}, in_context, judges and people as in summarize_results, comparisons: [[model,
+        against]], gates: [rules], and optionally headline ("group/metric" to put first),
+        sample_answers, sample_chars, redact_samples
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import json
 import math
 from pathlib import Path
 
+import compare_models
 from sftflow.portrait import Portrait
 from sftflow.records import message
 
@@ -39,6 +40,8 @@ SPEC = {
     "datasets": {"tickets": {"sources": ["crm", "mail"]}},
     "runs": {"support": {"base": "tiny", "dataset": "tickets", "method": "lora"}},
     "suites": {"tickets": {"tasks": ["tickets_json", "tickets_intent"], "limit": None}},
+    "comparisons": [["support", "tiny"]],
+    "gates": ["tickets.exact_match >= 0.9", "no benchmark falls by more than 2 standard errors"],
 }
 
 
@@ -78,7 +81,29 @@ def write_results(results: Path) -> Path:
             ["model.safetensors"],
             **({"proof": {"merged": proof}} if tuned else {}),
         )
+    _compared(results / "eval")
+    _gates(results / "gates.json")
     return results
+
+
+def _compared(folder: Path) -> None:
+    sets = {"tickets": {"metrics": ["exact_match", "json_valid", "json_fields", "ended"]}}
+    spec = {"model": "support", "against": "tiny", "sets": sets, "suites": []}
+    folders = {"model": folder / "support", "against": folder / "tiny"}
+    places = {**folders, "comparison": folder / "support/against/tiny.json"}
+    options = [text for name, place in places.items() for text in (f"--{name}", str(place))]
+    compare_models.main(["--spec", json.dumps(spec), *options])
+
+
+def _gates(path: Path) -> None:
+    passed = {"verdict": "pass", "sentence": "scores/tickets.exact_match is 0.965"}
+    fell = {"verdict": "fail", "sentence": f"general_cloze.acc went from 0.610 to 0.480 {PLANTED}"}
+    rules = [
+        {"rule": rule, **verdict}
+        for rule, verdict in zip(SPEC["gates"], (passed, fell), strict=True)
+    ]
+    models = {"support": {"verdict": "fail", "rules": rules}}
+    _json(path, {"rules": SPEC["gates"], "models": models})
 
 
 def _json(path: Path, value: object) -> None:
@@ -217,7 +242,11 @@ def _scores(tuned: bool) -> dict:
     metrics = {name: _share(pair[tuned]) for name, pair in shares.items()}
     length = (61.2, 27.4)[tuned]
     metrics["answer_tokens"] = {"value": length, "stderr": 1.4, "n": 200}
-    return {"schema": 1, "sets": {"tickets": metrics}}
+    tags = {
+        "router": {"exact_match": _share((0.0, 0.97)[tuned], 180)},
+        f"other {PLANTED}": {"exact_match": _share((0.0, 0.9)[tuned], 11)},
+    }
+    return {"schema": 1, "sets": {"tickets": metrics}, "tags": {"tickets": tags}}
 
 
 def _benchmark(tuned: bool) -> dict:

@@ -46,6 +46,8 @@ def report_spec():
     return spec_text(
         title=CONFIG["title"],
         latency=CONFIG["latency"],
+        comparisons=plan.comparisons(CONFIG),
+        gates=CONFIG["gates"]["rules"],
         models=models_spec(),
         in_context=in_context_entries(),
         **opinions_spec(),

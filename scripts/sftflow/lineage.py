@@ -57,6 +57,8 @@ def absent(results: Path, spec: Mapping[str, Any]) -> list[str]:
         wanted += [f"{place}/{name}" for name in ("latency.json", "generations.jsonl")]
         wanted += [f"{place}/{name}" for name in ("scores.json", "loss.json")]
         wanted += [f"{place}/benchmark/{suite}.json" for suite in model["suites"]]
+    wanted += [f"eval/{model}/against/{other}.json" for model, other in spec["comparisons"]]
+    wanted += ["gates.json"] if spec["gates"] else []
     return [path for path in wanted if not (results / path).exists()]
 
 

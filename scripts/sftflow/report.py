@@ -13,7 +13,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from sftflow import figures, judgements, lineage, plots, samples, speed, verdicts
+from sftflow import (
+    figures,
+    gatesection,
+    judgements,
+    lineage,
+    pairedsection,
+    plots,
+    samples,
+    speed,
+    verdicts,
+)
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
 from sftflow.incontextreport import in_context_findings, in_context_section
@@ -32,6 +42,8 @@ DEFAULTS = {
     "datasets": {},
     "runs": {},
     "suites": {},
+    "comparisons": [],
+    "gates": [],
     "headline": None,
     "sample_answers": 12,
     "sample_chars": 600,
@@ -50,13 +62,17 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     lengths = {name: samples.mean_tokens(rows) for name, rows in answered.items()}
     latencies = speed.latencies(results, models)
     evaluated = lineage.evaluations(results, models)
-    compared = verdicts.comparisons(summary, models)
+    against = pairedsection.comparisons_made(results, spec["comparisons"])
+    bases = {m["name"]: m["base"] for m in models}
+    by_rows = {m: pairedsection.pairs_of(against.get((m, base))) for m, base in bases.items()}
+    compared = verdicts.comparisons(summary, models, by_rows)
     ranked = verdicts.ranking(compared, spec["headline"])
     known = lineage.manifests(results, lineage.folders(spec))
     history = lineage.histories(results, spec["runs"])
     judged = judgements.judgements(results, spec["runs"])
     speed_said, speed_plots = speed.speed_section(latencies, models, lengths)
     compared_said, compared_plots = comparison_section(compared, ranked, models)
+    paired, pair_plots = pairedsection.paired_sections(results, against, bases, answered, spec)
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
@@ -68,6 +84,8 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     context = {
         "title": spec["title"],
         **screen,
+        **paired,
+        "ships": gatesection.all_shipping(results, models),
         "compared": compared_said,
         "in_context": in_context,
         "opinions": opinions,
@@ -88,7 +106,12 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "digests": lineage.digests(known),
         "absent": lineage.absent(results, spec),
         "colors": plots.model_colors(models),
-        "plots": {**speed_plots, **compared_plots, **curve_plots, **data_plots, **opinion_plots},
+        "plots": speed_plots
+        | compared_plots
+        | pair_plots
+        | curve_plots
+        | data_plots
+        | opinion_plots,
     }
     return render(context)
 

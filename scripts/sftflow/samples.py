@@ -68,10 +68,11 @@ def side_by_side(
     total = sum(len(found) for found in sets.values())
     each = max(1, wanted // max(1, len(sets)))
     chosen = [found[i] for found in sets.values() for i in spread(len(found), each)]
-    return [_sample(place, answered, chars) for place in chosen], total
+    return [sample(place, answered, chars) for place in chosen], total
 
 
-def _sample(place: tuple[str, str], answered: Mapping[str, Rows], chars: int) -> dict[str, Any]:
+def sample(place: tuple[str, str], answered: Mapping[str, Rows], chars: int) -> dict[str, Any]:
+    """Return one prompt (set, id) with every model's answer; some model answered it."""
     rows = {model: found.get(place) for model, found in answered.items()}
     one = next(row for row in rows.values() if row is not None)
     reference = one.get("reference")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftflow.comparison import Comparison, compare, headline, tally
+from sftflow.comparison import Comparison, Pairs, compare, headline, tally
 from sftflow.figures import figure, signed
 from sftflow.summary import Measurement
 
@@ -25,11 +25,18 @@ def by_model(summary: Rows) -> dict[str, list[Measurement]]:
     return rows
 
 
-def comparisons(summary: Rows, models: Sequence[Mapping[str, Any]]) -> dict[str, list[Comparison]]:
-    """Return, per tuned model, each measure beside that of the model it starts from."""
-    rows = by_model(summary)
+def comparisons(
+    summary: Rows,
+    models: Sequence[Mapping[str, Any]],
+    paired: Mapping[str, Pairs] | None = None,
+) -> dict[str, list[Comparison]]:
+    """Return, per tuned model, each measure beside that of the model it starts from.
+
+    ``paired`` has the differences of those models that were compared with it row by row.
+    """
+    rows, known = by_model(summary), paired or {}
     return {
-        m["name"]: compare(rows.get(m["base"], []), rows.get(m["name"], []))
+        m["name"]: compare(rows.get(m["base"], []), rows.get(m["name"], []), known.get(m["name"]))
         for m in models
         if m["kind"] == "tuned"
     }
@@ -77,7 +84,7 @@ def remark(counts: Mapping[str, int]) -> str:
     if counts["missing"]:
         parts.append(f"{counts['missing']} not measured on both")
     told = f" Besides: {', '.join(parts)}." if parts else ""
-    return f"A difference counts when it exceeds two standard errors.{told}"
+    return f"A difference counts when it is beyond what chance would make of it.{told}"
 
 
 def quality_tiles(

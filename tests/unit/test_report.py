@@ -71,6 +71,10 @@ EMPTY = {
     "folded": False,
     "colors": {},
     "absent": [],
+    "ships": {},
+    "paired": {},
+    "other_pairs": [],
+    "tags": {},
 }
 
 
