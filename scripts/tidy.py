@@ -64,6 +64,13 @@ def suites_in_use(config: Mapping) -> set[str]:
     }
 
 
+def comparisons_in_use(config: Mapping) -> set[str]:
+    """Return the comparisons and the gates below results/ that a config refers to."""
+    pairs = plan.comparisons(config)
+    used = {f"eval/{model}/against/{other}.json" for model, other in pairs}
+    return used | ({"gates.json"} if config["gates"]["rules"] else set())
+
+
 def parts_in_use(config: Mapping) -> set[str]:
     """Return what a source, dataset, judge or sheet has only because a config asks for it."""
     used = {f"sources/{name}/made" for name, s in config["sources"].items() if s["make"]}
@@ -90,8 +97,11 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
             if entry.is_dir() and entry.name not in kept and not entry.name.startswith("."):
                 found.append(entry)
-    files = set().union(*(suites_in_use(config) | parts_in_use(config) for config in configs))
+    parts = (suites_in_use, comparisons_in_use, parts_in_use)
+    files = set().union(*(part(config) for config in configs for part in parts))
     optional = (
+        "gates.json",
+        "eval/*/against/*.json",
         "eval/*/benchmark/*",
         "datasets/*/contamination.*",
         "datasets/*/map.json",

@@ -17,7 +17,7 @@ from sftflow.summary import Measurement
 #: Rows shown of those that lost most, and tags of a table.
 MOST_ROWS = 6
 MOST_TAGS = 40
-#: A tag with fewer rows is marked: of 20 rows right half of the time, 95 % ranges from 27 to 73 %.
+#: A tag with fewer rows is marked: of 20, right half of the time, 95 % of figures are 0.3 to 0.7.
 FEW_ROWS = 20
 
 PARTS = {"measures", "answers", "turned"}

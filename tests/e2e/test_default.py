@@ -58,6 +58,14 @@ DATASET_FILES = (
 EVAL_FILES = ("latency.json", "benchmark/tickets.json", "generations.jsonl", "scores.json")
 
 
+def test_the_tuned_model_may_ship(finished):
+    said = json.loads((finished / "results/gates.json").read_text())["models"][TUNED]
+    assert said["verdict"] == "pass", said
+    pairs = json.loads((finished / f"results/eval/{TUNED}/against/{BASE}.json").read_text())
+    exact = next(m for m in pairs["measures"] if m["metric"] == "tickets.exact_match")
+    assert exact["low"] > 0.5 and exact["p_holm"] < 1e-9
+
+
 def test_the_base_fails_and_the_tuned_model_does_not(summary):
     """Measured twice: through lm-eval, and on our own generations."""
     for group, metric in [

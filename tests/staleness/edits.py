@@ -59,10 +59,11 @@ def measured(model: str) -> set[str]:
     }
 
 
-TOLD = {"summarize_results", "build_report"}
+TOLD = {"summarize_results", "check_gates", "build_report"}
 PAGES = {"report_dataset d", "build_report"}
+COMPARED = f"compare_models {RUN} {BASE}"
 # A model that changed a little may answer as before: then its scores stand.
-ANSWERS = {f"score_answers {BASE}", f"score_answers {RUN}"}
+ANSWERS = {f"score_answers {BASE}", f"score_answers {RUN}", COMPARED}
 TRAINED = {f"train_adapter {RUN}", f"merge_adapter {RUN}"}
 JUDGED = f"judge_run {RUN}"
 
@@ -152,7 +153,7 @@ GROUPED = {"ingest_source a", "clean_dataset d", "split_dataset d"}
 TOKENS = {"template_data *"}
 TO_TOKENS = ("data", "tokens")
 # Both models' losses are measured on training rows too.
-RETRAINED = {*TRAINED, *measured(RUN), f"measure_loss {BASE}", JUDGED, *TOLD}
+RETRAINED = {*TRAINED, *measured(RUN), f"measure_loss {BASE}", COMPARED, JUDGED, *TOLD}
 EVERYTHING = {
     "ingest_source a",
     "ingest_source b",
@@ -165,6 +166,7 @@ EVERYTHING = {
     *TRAINED,
     *measured(BASE),
     *measured(RUN),
+    COMPARED,
     JUDGED,
     *TOLD,
 }
@@ -364,17 +366,24 @@ STOPPED = [
         {*(DATA - {"ingest_source a"}), *TOKENS},
     ),
     Edit("an interrupted run continued", interrupted, {"build_report"}),
-    Edit("the page's title", set_key("title", to="smaller"), {"build_report"}),
+    Edit(
+        "the page's title, and a gate",
+        lambda p: (
+            set_key("title", to="smaller")(p),
+            set_key("gates", "rules", to=["exact_match >= 0"])(p),
+        ),
+        {"check_gates", "build_report"},
+    ),
     Edit(
         "another version of a package",
         lambda _: None,
-        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+        {*ANSWERS, *TOLD},
         environment=other_package,
     ),
     Edit(
         "the package as it was",
         lambda _: None,
-        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+        {*ANSWERS, *TOLD},
     ),
 ]
 
@@ -390,7 +399,7 @@ CHANGED = [
     Edit(
         "the metrics of a dataset",
         set_key("datasets", "d", "metrics", to=["exact_match"]),
-        {f"score_answers {BASE}", f"score_answers {RUN}", *TOLD},
+        {*ANSWERS, *TOLD},
     ),
     Edit(
         "a prompt set, a task, and the latency grid",
@@ -409,7 +418,7 @@ CHANGED = [
             )
             for model in (BASE, RUN)
         }
-        | TOLD,
+        | {COMPARED, JUDGED, *TOLD},
     ),
     Edit(
         "a new run in the sweep",
@@ -417,6 +426,7 @@ CHANGED = [
         {
             *("train_adapter s.r-4", "merge_adapter s.r-4", "judge_run s.r-4"),
             *measured("s.r-4"),
+            f"compare_models s.r-4 {BASE}",
             *TOLD,
         },
     ),
@@ -442,7 +452,7 @@ CHANGED = [
             *((measured(RUN) | measured(BASE)) - ANSWERS),
             *TOLD,
         },
-        may=ANSWERS,
+        may={*ANSWERS, JUDGED},
     ),
 ]
 

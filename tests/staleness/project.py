@@ -79,6 +79,7 @@ CONFIG: dict[str, Any] = {
     },
     "suites": {"q": {"folder": "raw/tasks", "tasks": ["qa"], "dataset": "d"}},
     "texts": {"general": "raw/general.txt"},
+    "gates": {"rules": ["d.exact_match >= 0"]},
     "generation": {"test_rows": 3, "max_new_tokens": 4, "prompts": "raw/prompts.jsonl"},
     "latency": {
         "prompt_tokens": [8, 16],

@@ -145,3 +145,15 @@ def test_rows_that_are_no_longer_made_go(work):
         found = tidy.unused(Path("results"), [tidy.load_config([Path("mine.yaml")], {})])
         assert (made.parent in found) == gone
         assert Path("results/sources/a") not in found
+
+
+def test_comparisons_that_are_no_longer_asked_for_go(work):
+    asked = Path("results/eval/second/against")
+    asked.mkdir(parents=True)
+    for other in ("first", "t"):
+        (asked / f"{other}.json").write_text("{}")
+    Path("results/gates.json").write_text("{}")
+    found = tidy.unused(Path("results"), [tidy.load_config([Path("mine.yaml")], {})])
+    assert asked / "t.json" in found
+    assert asked / "first.json" not in found
+    assert Path("results/gates.json") in found

@@ -57,7 +57,9 @@ def test_the_default_graph(tmp_path):
         score_answers=2,
         measure_loss=2,
         judge_run=1,
+        compare_models=1,
         summarize_results=1,
+        check_gates=1,
         build_report=1,
         all=1,
     )
