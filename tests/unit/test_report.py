@@ -112,6 +112,16 @@ def test_the_first_screen_answers_better_worse_and_how_fast(page):
     # 2.64 - 2.31 = 0.33; 0.33 / (0.02 * sqrt(2)) = 11.7
     assert "Loss on general text went from 2.31 to 2.64 (+0.330, 11.7 standard errors)" in text
     assert "First token, 128 tokens of prompt 19.8 ms tiny: 19.5 ms" in text
+    assert "It may not ship: it fails 1 of 2 gates." in text
+    assert f"general_cloze.acc went from 0.610 to 0.480 {PLANTED}" in text
+
+
+def test_what_turned_row_by_row_is_told_beside_the_measures(page):
+    text = visible(page)
+    # 40 rows; all but the 2 that the start model shares its answers on turned right
+    assert "38 rows are better than before, 0 are worse." in text
+    assert "2 of 40 answers are word for word those of tiny" in text
+    assert "by tag: 2 tags" in text
 
 
 def test_losses_of_rows_carry_their_reasons(page):
