@@ -54,6 +54,8 @@ def gate_faults(config: dict, root: Path) -> Iterator[str]:
         if name not in known:
             yield f"gates.models: {_no_model(name, known, config)}"
     names = [name for name in gated_models(config) if name in known]
+    if config["gates"]["rules"] and not gated_models(config):
+        yield "gates.rules: no run is measured, so there is nothing to pass them; leave them out"
     bases = [name for name in names if name in config["bases"]]
     measures = list(dict.fromkeys(m for name in names for m in _measures(config, root, name)))
     suites = {suite for name in names for suite in model_suites(config, name)}

@@ -97,6 +97,11 @@ def test_a_start_model_has_nothing_to_fall_from(folder):
     assert load(folder, with_gates("exact_match >= 0", models=["tiny"]))
 
 
+def test_gates_that_no_model_could_pass_or_fail(folder):
+    runs = {"only": GOOD["runs"]["unmeasured"]}
+    assert_one_fault(folder, with_gates("exact_match >= 1", runs=runs), "no run is measured")
+
+
 def test_without_suites_there_is_no_benchmark(folder):
     runs = {name: {**run, "suites": []} for name, run in GOOD["runs"].items()}
     config = with_gates("no benchmark falls by more than 2 standard errors", runs=runs)
