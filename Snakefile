@@ -95,7 +95,7 @@ rule gate:
     log:
         "results/logs/gate.log",
     conda:
-        "../envs/conda.yaml"
+        "envs/conda.yaml"
     params:
         code=code("gate"),
         packages=packages(),

@@ -6,10 +6,13 @@ spec    {}
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from sftflow.measured import read_object
 from sftflow.stage import StageError, console, run_stage, stage_parser
+
+logger = logging.getLogger("sftflow")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,9 +26,11 @@ def main(argv: list[str] | None = None) -> None:
         for rule in model["rules"]:
             if rule["verdict"] != "pass":
                 failed = True
-                console().say(f"{name} fails '{rule['rule']}': {rule['sentence']}")
+                sentence = f"{name} fails '{rule['rule']}': {rule['sentence']}"
+                logger.error("%s", sentence)
+                console().say(sentence)
         if model["verdict"] == "pass":
-            console().say(f"{name} passes all {len(model['rules'])} gates")
+            console().say(f"{name} passes ({len(model['rules'])} gates)")
     if failed:
         sys.exit(1)
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sftflow.matching import bare
+from sftflow.stage import StageError
 from sftflow.words import words
 
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_LABELS = 1000
 HAN = ("\u3400", "\u9fff")
 OTHER_UNSPACED = (("\u0e00", "\u0e7f"), ("\u3040", "\u30ff"))
 
@@ -79,11 +81,17 @@ def label_counts(average: str, answers: Sequence[str], references: Sequence[str]
 
     Labels are what the references are, bare (see matching.bare). An answer that is none of them
     misses its label and counts as no other's. A label that no chosen row has or names says nothing.
+    Raises StageError for so many labels that they are none.
     """
     import numpy as np
 
     labels = {label: i for i, label in enumerate(sorted({bare(text) for text in references}))}
-    table = np.zeros((len(answers), 3, len(labels)), dtype=np.int64)  # hits, named, wanted
+    if len(labels) > MOST_LABELS:
+        raise StageError(
+            f"f1_{average} is of labels, and the references are {len(labels):,} different texts "
+            f"({MOST_LABELS:,} at most); take word_f1 instead"
+        )
+    table = np.zeros((len(answers), 3, len(labels)), dtype=np.int8)  # hits, named, wanted
     for row, answer, reference in zip(table, answers, references, strict=True):
         said, wanted = labels.get(bare(answer)), labels[bare(reference)]
         row[2, wanted] = 1

@@ -59,6 +59,7 @@ EVAL_FILES = ("latency.json", "benchmark/tickets.json", "generations.jsonl", "sc
 
 
 def test_the_tuned_model_may_ship(finished):
+    assert set(finish(finished, "gate").jobs()) == {"gate"}
     said = json.loads((finished / "results/gates.json").read_text())["models"][TUNED]
     assert said["verdict"] == "pass", said
     pairs = json.loads((finished / f"results/eval/{TUNED}/against/{BASE}.json").read_text())

@@ -6,6 +6,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from sklearn.metrics import f1_score
 
 from sftflow.scoring import fitting_metrics, score
+from sftflow.stage import StageError
 from sftflow.sums import SUMS
 
 ANSWERS = ["the cat sat on the mat", "a dog ran home", "it rains", "we went to the sea"]
@@ -46,6 +47,12 @@ def test_f1_by_hand():
     assert 0 < scores["f1_macro"]["stderr"] < 0.5
     assert (scores["f1_macro"]["n"], scores["f1_macro"]["labels"]) == (5, 2)
     assert scores == score(rows, ["accuracy", "f1_macro", "f1_micro"])
+
+
+def test_free_texts_are_no_labels():
+    texts = [f"text {i}" for i in range(1001)]
+    with pytest.raises(StageError, match=r"1,001 different texts .* take word_f1"):
+        SUMS["f1_macro"](texts, texts)
 
 
 def test_a_few_references_that_come_again_are_labels():
