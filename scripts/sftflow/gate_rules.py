@@ -12,8 +12,9 @@ from typing import Any
 
 from sftflow.gates import BENCHMARK, Rule, parsed
 from sftflow.measured import QUANTILES, TIMES, cell_name
-from sftflow.plan import model_datasets, model_suites, models
+from sftflow.plan import judged_pairs, model_datasets, model_suites, models, sheet_models
 from sftflow.scoring import METRICS
+from sftflow.sheets import CRITERIA
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks
 
@@ -27,24 +28,16 @@ RECITED = ("train_exact", "train_prefix_tokens", "validation_exact", "validation
 
 def comparison_faults(config: dict) -> Iterator[str]:
     """Yield the faults of the pairs to compare."""
-    known, seen = models(config), set()
+    known = models(config)
     for place, pair in enumerate(config["comparisons"]):
         key = f"comparisons[{place}]"
-        unknown = [(k, pair[k]) for k in ("model", "against") if pair[k] not in known]
-        yield from (f"{key}.{k}: {_no_model(name, known, config)}" for k, name in unknown)
-        if unknown:
-            continue
-        names = pair["model"], pair["against"]
-        if names[0] == names[1]:
-            yield f"{key}: {names[0]} is compared with itself; name another model"
-        elif names in seen:
-            yield f"{key}: {names[0]} and {names[1]} are compared already; leave one out"
-        elif not any(
-            set(of(config, names[0])) & set(of(config, names[1]))
+        unknown = [name for name in pair if name not in known]
+        yield from (f"{key}: {_no_model(name, known, config)}" for name in unknown)
+        if not unknown and not any(
+            set.intersection(*(set(of(config, name)) for name in pair))
             for of in (model_datasets, model_suites)
         ):
-            yield f"{key}: {names[0]} and {names[1]} have no dataset and no suite in common"
-        seen.add(names)
+            yield f"{key}: {pair[0]} and {pair[1]} have no dataset and no suite in common"
 
 
 def gate_faults(config: dict, root: Path) -> Iterator[str]:
@@ -129,6 +122,18 @@ def _measures(config: dict, root: Path, model: str) -> Iterator[tuple[str, str]]
     yield from (("loss", f"text.{name}") for name in config["texts"])
     yield from (("loss", f"{side}.*") for side in ("validation", "train", "gap"))
     yield from (("memorisation", f"{name}.*") for name in RECITED)
+    yield from _opinions(config, model)
+
+
+def _opinions(config: dict, model: str) -> Iterator[tuple[str, str]]:
+    """Yield what judges and people will say of a model."""
+    for judge in config["judges"]:
+        for one, other in judged_pairs(config, judge).values():
+            if one == model:
+                yield "judged", f"{judge}.win_rate[{other}]"
+    for sheet in config["people"]:
+        if model in sheet_models(config, sheet):
+            yield from (("people", f"{sheet}.{criterion}") for criterion in CRITERIA)
 
 
 def _suite_metrics(suite: dict[str, Any], root: Path) -> Iterator[str]:

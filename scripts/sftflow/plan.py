@@ -76,7 +76,7 @@ def measured_runs(config: dict) -> list[str]:
 def comparisons(config: dict) -> list[tuple[str, str]]:
     """Return each model to compare and the one it is held against: its start model, or as named."""
     own = [(run, config["runs"][run]["base"]) for run in measured_runs(config)]
-    named = [(pair["model"], pair["against"]) for pair in config["comparisons"]]
+    named = [(model, against) for model, against in config["comparisons"]]
     return list(dict.fromkeys([*own, *named]))
 
 

@@ -118,26 +118,30 @@ def test_a_shipped_task_may_be_a_group(folder):
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        (("firstt", "tiny"), "comparisons[0].model: there is no model 'firstt'; did you mean"),
-        (("first", "first"), "first is compared with itself"),
-        (("first", "second"), "first and second have no dataset and no suite in common"),
+        (["firstt", "tiny"], "comparisons[0]: there is no model 'firstt'; did you mean 'first'?"),
+        (["first", "first"], "comparisons[0]: names the same thing twice"),
+        (["first", "second"], "first and second have no dataset and no suite in common"),
     ],
 )
 def test_pairs_that_can_not_be_compared(folder, pair, said):
-    config = {**GOOD, "comparisons": [dict(zip(("model", "against"), pair, strict=True))]}
-    assert_one_fault(folder, config, said)
+    assert_one_fault(folder, {**GOOD, "comparisons": [pair]}, said)
 
 
 def test_each_run_is_compared_with_its_start_model_and_as_asked(folder):
     runs = {**GOOD["runs"], "third": {**GOOD["runs"]["first"], "base": "first"}}
-    pair = {"model": "third", "against": "tiny"}
-    config = load(folder, {**GOOD, "runs": runs, "comparisons": [pair]})
+    config = load(folder, {**GOOD, "runs": runs, "comparisons": [["third", "tiny"]]})
     assert plan.comparisons(config) == [
         ("first", "tiny"),
         ("second", "tiny"),
         ("third", "first"),
         ("third", "tiny"),
     ]
-    assert_one_fault(
-        folder, {**GOOD, "comparisons": [pair | {"model": "first"}] * 2}, "compared already"
-    )
+
+
+def test_what_judges_and_people_say_may_be_a_gate(folder):
+    judge = {"j": {"endpoint": {"base_url": "http://host/v1", "model": "m"}}}
+    rules = ["judged/j.win_rate[tiny] >= 0.5", "people/p.accuracy >= 4"]
+    config = with_gates(*rules, models=["first"], judges=judge, people={"p": {}})
+    assert load(folder, config)["gates"]["rules"] == rules
+    config["gates"]["rules"] = ["j.winrate >= 0.5"]
+    assert_one_fault(folder, config, "did you mean 'j.win_rate'?")
