@@ -91,7 +91,7 @@ rule gate:
     """Everything, and a failure at the end if a model does not pass its gates."""
     input:
         rules.all.input,
-        gates="results/gates.json",
+        gates=gates_demanded,
     log:
         "results/logs/gate.log",
     conda:

@@ -20,6 +20,7 @@ from typing import Any
 
 from sftflow.answers import rows_by_set
 from sftflow.benchmarksamples import paired_suite
+from sftflow.comparison import ALPHA
 from sftflow.direction import direction
 from sftflow.manifests import write_json
 from sftflow.paired import Paired, adjusted, paired_means, paired_sums
@@ -30,7 +31,6 @@ from sftflow.sums import SUMS
 
 PACKAGES = ("scipy", "statsmodels", "sacrebleu", "rouge-score", "scikit-learn")
 ROWS_NAMED = 50  # of those that lost most
-ALPHA = 0.05  # for the console's line
 
 Pairs = Sequence[tuple[Row, Row]]  # the same prompt's rows: of the other model, of the model
 

@@ -20,3 +20,12 @@ def gates_spec():
 def gates_checked(wildcards):
     """Return the gates' verdicts, if the config has gates."""
     return ["results/gates.json"] if CONFIG["gates"]["rules"] else []
+
+
+def gates_demanded(wildcards):
+    """Return the gates' verdicts; end before any job if the config has no gates."""
+    if not CONFIG["gates"]["rules"]:
+        sys.exit(
+            "config error: gates.rules: has no rule that a model could pass or fail"
+        )
+    return gates_checked(wildcards)

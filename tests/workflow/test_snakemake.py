@@ -65,6 +65,13 @@ def test_the_default_graph(tmp_path):
     )
 
 
+def test_a_gate_needs_rules_and_says_so_before_any_job(tmp_path):
+    sweep = REPO / "config/examples/sweep.yaml"
+    done = snakemake("-n", "gate", "--configfile", sweep, "--directory", tmp_path)
+    assert done.returncode
+    assert "config error: gates.rules: has no rule that a model could pass" in done.stderr
+
+
 def test_a_sweep_shares_what_is_the_same(tmp_path):
     jobs = planned("--configfile", REPO / "config/examples/sweep.yaml", "--directory", tmp_path)
     assert jobs["train_adapter"] == 6
