@@ -149,8 +149,9 @@ def serve(
             write_endpoint(path, replace(endpoint, port=free_port(), state="starting"))
             log.rename(log.with_suffix(f".{left}.log"))
             continue
-        logger.info("ready after %.1f s", time.monotonic() - start_s)
-        write_endpoint(path, replace(endpoint, state="serving"))
+        took_s = round(time.monotonic() - start_s, 2)
+        logger.info("ready after %.1f s", took_s)
+        write_endpoint(path, replace(endpoint, state="serving", start_s=took_s))
         while not stop.wait():
             check_running(server, log)
         return

@@ -39,6 +39,7 @@ class Endpoint:
     start_timeout_s: float
     state: str = "starting"
     server_pid: int | None = None  # of the API server, which is also its process group
+    start_s: float | None = None  # from its start to its first answer
     returncode: int | None = None  # of the API server, minus the signal if it was killed
     reason: str | None = None  # of a death: a sentence
     last_lines: list[str] = field(default_factory=list)  # of the log, at a death

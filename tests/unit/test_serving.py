@@ -46,6 +46,7 @@ def test_a_user_waits_until_the_server_is_up(supervisor, tokenizer):
     until(supervisor.read)
     with served(supervisor.path, Path("m")) as server:
         assert server.model == "toy" and server.max_model_len == 64
+        assert server.endpoint.start_s > 0
         assert server.url == f"http://127.0.0.1:{server.endpoint.port}/v1"
         assert server.prompt_ids([{"role": "user", "content": "abc"}]) == [3]
 
