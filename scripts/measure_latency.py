@@ -1,12 +1,13 @@
-"""Measure how long a served model takes over a grid of prompt, answer and concurrency.
+"""Measure how long a served model takes, over a grid and at rates at which requests arrive.
 
 reads   server.json of a running server, and the model folder (its tokenizer)
-writes  latency.json: figures per cell, the fit ``time = b + k x``, settings, hardware, load
+writes  latency.json: figures per cell and per rate, fits, the client's own cost, what the server
+        takes, settings, hardware, load
         latency_requests.parquet: one row per measured request
 
 The server is reserved meanwhile, and its own count of requests proves that nobody else used
 it. A failed request fails the stage: it must not vanish from a mean. Definitions: see
-sftflow/latency.py and sftflow/timings.py. Times are a measurement, so no manifest is written.
+sftflow/latency.py, arrivals.py and fitting.py. Times are a measurement, so no manifest is written.
 """
 
 from __future__ import annotations
@@ -16,45 +17,40 @@ import logging
 import time
 from collections.abc import Sequence
 from itertools import product
-from statistics import median
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sftflow import hardware
-from sftflow.endpoint import ask
-from sftflow.latency import (
-    Cell,
-    Planned,
-    client_session,
-    closed_loop,
-    parse_metrics,
-    plan,
-    random_prompts,
-    server_view,
-)
+from sftflow import hardware, warmup
+from sftflow.arrivals import arrival_times, mixed_cells, open_loop, rate_figures
+from sftflow.cautions import cautions
+from sftflow.clientcost import client_cost, client_share
+from sftflow.fitting import fits
+from sftflow.latency import Cell, Planned, client_session, closed_loop, plan, random_prompts
 from sftflow.manifests import write_json
 from sftflow.records import write_table
+from sftflow.servercounts import check_seen, counters, footprint, server_view
 from sftflow.serving import Server, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
-from sftflow.timings import cell_figures, fits
+from sftflow.timings import cell_figures
 
 SCHEMA = 1
-SETTLED = 0.2  # two windows' medians differ by no more than this share
-STREAMED = 0.5  # share of tokens that should arrive one by one
-STEADY = 0.25  # the same within a cell, beyond which it is marked
 
 REQUESTS = pa.schema(
     [
-        ("cell", pa.int32()),  # place in latency.json's list of cells
+        ("cell", pa.int32()),  # place in latency.json's list of cells; null at a rate
+        ("rate_per_s", pa.float64()),  # null in the grid
         ("prompt_tokens", pa.int32()),
         ("output_tokens", pa.int32()),
-        ("concurrency", pa.int32()),
+        ("concurrency", pa.int32()),  # null at a rate
         ("start_s", pa.float64()),  # since the first measured request was sent
+        ("due_s", pa.float64()),  # by the same clock; null in the grid
+        ("late_ms", pa.float64()),  # from when it was due to when it was sent
         ("ttft_ms", pa.float64()),
         ("tpot_ms", pa.float64()),  # null for one output token
         ("e2e_ms", pa.float64()),
+        ("itl_ms", pa.list_(pa.float32())),  # gaps between chunks
         ("arrivals", pa.int32()),  # moments at which tokens came; fewer than tokens: bursts
         ("ok", pa.bool_()),
         ("error", pa.string()),
@@ -94,24 +90,33 @@ def vocabulary(server: Server) -> list[int]:
     return [i for i in range(len(server.tokenizer)) if i not in special]
 
 
-def raise_failed(rows: Sequence[dict[str, Any]], cell: Cell) -> None:
+def raise_failed(rows: Sequence[dict[str, Any]], where: object) -> None:
     """Raise StageError if any request failed."""
     failed = [row for row in rows if not row["ok"]]
     if failed:
         raise StageError(
-            f"latency: {len(failed)} of {len(rows)} requests failed in {cell}, the first with: "
+            f"latency: {len(failed)} of {len(rows)} requests failed in {where}, the first with: "
             f"{failed[0]['error']}"
         )
 
 
+def median_low(cells: Sequence[Cell], key: str) -> int:
+    """Return the lower median of a cell's property over the grid."""
+    values = sorted({getattr(cell, key) for cell in cells})
+    return values[(len(values) - 1) // 2]
+
+
 class Measurement:
-    """One run over the grid: the server, its client and the requests still to be planned."""
+    """One run: the server, its client, and the requests still to be planned."""
 
     def __init__(self, server: Server, spec: dict[str, Any], session: Any) -> None:
         """Seed the prompts."""
         self.server, self.spec, self.session = server, spec, session
         self.ids = vocabulary(server)
         self.rng = np.random.default_rng(spec["seed"])
+        total = len(grid(spec)) * spec["requests_per_cell"]
+        total += len(spec["rates"]) * spec["requests_per_rate"]
+        self.progress = Progress(total, "requests")
 
     def requests(self, cell: Cell, count: int) -> list[Planned]:
         """Return new requests for a cell."""
@@ -120,9 +125,8 @@ class Measurement:
 
     async def run(self, cell: Cell, count: int) -> list[dict[str, Any]]:
         """Send ``count`` requests of a cell; raise StageError if one fails."""
-        rows = await closed_loop(
-            self.session, self.server, self.requests(cell, count), cell.concurrency
-        )
+        planned = self.requests(cell, count)
+        rows = await closed_loop(self.session, self.server, planned, cell.concurrency)
         raise_failed(rows, cell)
         return rows
 
@@ -132,24 +136,20 @@ class Measurement:
         First the largest cell at every concurrency, which opens the connections and touches
         all memory; then windows of a middling cell, ``warmup_requests`` at most.
         """
-        for concurrency in sorted({cell.concurrency for cell in cells}):
-            most = max(cells, key=lambda c: (c.prompt_tokens, c.output_tokens))
+        concurrencies = sorted({cell.concurrency for cell in cells})
+        most = max(cells, key=lambda c: (c.prompt_tokens, c.output_tokens))
+        for concurrency in concurrencies:
             await self.run(Cell(most.prompt_tokens, most.output_tokens, concurrency), concurrency)
         alone = Cell(median_low(cells, "prompt_tokens"), median_low(cells, "output_tokens"), 1)
         size = max(2, self.spec["warmup_requests"] // 4)
-        medians: list[float] = []
-        settled = False
-        while not settled and (len(medians) + 1) * size <= self.spec["warmup_requests"]:
-            medians.append(median(row["e2e_ms"] for row in await self.run(alone, size)))
-            settled = len(medians) > 1 and abs(medians[-1] / medians[-2] - 1) <= SETTLED
-        if not settled:
+        most_windows = max(1, self.spec["warmup_requests"] // size)
+        windows: list[list[float]] = []
+        while not warmup.settled(windows) and len(windows) < most_windows:
+            windows.append([row["e2e_ms"] for row in await self.run(alone, size)])
+        told = warmup.told(windows, before=sum(concurrencies))
+        if not told["settled"]:
             console().say("times have not settled in latency.warmup_requests requests")
-        return {
-            "requests": len(medians) * size,
-            "window": size,
-            "medians_e2e_ms": medians,
-            "settled": settled,
-        }
+        return told
 
     async def measure(self, cells: Sequence[Cell]) -> tuple[list[dict], list[dict]]:
         """Return the figures of each cell and the rows of all requests.
@@ -158,10 +158,8 @@ class Measurement:
         the meantime does not look like a longer prompt.
         """
         count = self.spec["requests_per_cell"]
-        progress = Progress(len(cells) * count, "requests")
         figures: dict[int, dict[str, Any]] = {}
         rows: list[dict[str, Any]] = []
-        origin_s = time.perf_counter()
         for i in self.rng.permutation(len(cells)).tolist():
             cell = cells[i]
             planned = self.requests(cell, count)
@@ -169,21 +167,50 @@ class Measurement:
             sent = await closed_loop(self.session, self.server, planned, cell.concurrency)
             wall_s = time.perf_counter() - start_s
             raise_failed(sent, cell)
-            place = {"cell": i, **vars(cell)}
-            sent = [{**row, **place, "start_s": row["start_s"] - origin_s} for row in sent]
+            nothing = dict.fromkeys(("rate_per_s", "due_s", "late_ms"))
+            sent = [{**row, **vars(cell), "cell": i, **nothing} for row in sent]
             figures[i] = {**vars(cell), **cell_figures(sent, wall_s)}
             rows += sent
-            progress.add(count)
+            self.progress.add(count)
         return [figures[i] for i in range(len(cells))], rows
 
+    async def arrive(self) -> tuple[list[dict], list[dict]]:
+        """Return the figures of each rate and the rows of all requests.
 
-def median_low(cells: Sequence[Cell], key: str) -> int:
-    """Return the lower median of a cell's property over the grid."""
-    values = sorted({getattr(cell, key) for cell in cells})
-    return values[(len(values) - 1) // 2]
+        Every rate has the same lengths in the same order, and the same gaps but for their scale:
+        what differs between two rates is the rate.
+        """
+        spec, count = self.spec, self.spec["requests_per_rate"]
+        found, rows = [], []
+        for rate in spec["rates"]:
+            rng = np.random.default_rng(spec["seed"])
+            due_s = arrival_times(rate, count, rng)
+            cells = mixed_cells(spec["prompt_tokens"], spec["output_tokens"], count, rng)
+            planned = [one for cell in cells for one in self.requests(cell, 1)]
+            before = counters(self.server.endpoint)
+            async with client_session(self.server, 0) as session:
+                sent = await open_loop(session, self.server, planned, due_s)
+            raise_failed(sent, f"{rate:g} requests/s")
+            seen = server_view(before, counters(self.server.endpoint))
+            queued = {key: seen[key] for key in ("queue_mean_ms", "preemptions")}
+            place = {"cell": None, "rate_per_s": rate, "concurrency": None}
+            sent = [{**row, **place} for row in sent]
+            found.append({**rate_figures(sent, rate), **queued})
+            rows += sent
+            self.progress.add(count)
+        return found, rows
 
 
-async def run_grid(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any], list[dict]]:
+def since_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with their moments counted from the first one's sending."""
+    first_s = min(row["start_s"] for row in rows)
+    return [
+        {**row, **{k: row[k] - first_s for k in ("start_s", "due_s") if row[k] is not None}}
+        for row in rows
+    ]
+
+
+async def run_all(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any], list[dict]]:
     """Warm up, measure, and return latency.json's content and the rows of all requests."""
     cells = grid(spec)
     check_grid(spec, cells, server.max_model_len)
@@ -191,80 +218,44 @@ async def run_grid(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any]
         measurement = Measurement(server, spec, session)
         warm = await measurement.warm_up(cells)
         load = [hardware.load_average()]
-        before = counters(server)
+        before = counters(server.endpoint)
         figures, rows = await measurement.measure(cells)
-        seen = server_view(before, counters(server))
+        rates, more = await measurement.arrive()
+        seen = server_view(before, counters(server.endpoint))
         load.append(hardware.load_average())
-    check_seen(seen, len(rows))
+    check_seen(seen, len(rows) + len(more))
+    costs = await client_cost(cells, measurement.ids, measurement.rng)
+    cost = {one["concurrency"]: one for one in costs}
     found = fits(rows)
-    machine = hardware.machine()
-    setup = {
-        "grid": {k: v for k, v in spec.items() if k not in ("model", "serve")},
-        "server": {**server.settings, "max_model_len": server.max_model_len},
-        "machine": machine,
-        "load_average": {"before": load[0], "after": load[1]},
-    }
     latency = {
         "schema": SCHEMA,
         "model": spec["model"],
-        "setup": setup,
+        "setup": {
+            "grid": {k: v for k, v in spec.items() if k not in ("model", "serve")},
+            "server": {**server.settings, "max_model_len": server.max_model_len},
+            "machine": hardware.machine(),
+            "load_average": {"before": load[0], "after": load[1]},
+        },
         "warmup": warm,
-        "cells": figures,
+        "client": costs,
+        "footprint": footprint(server.endpoint),
+        "cells": [
+            {**cell, "client_share": client_share(cost[cell["concurrency"]], cell)}
+            for cell in figures
+        ],
+        "rates": rates,
         "fit": {"concurrency": found[0]["concurrency"], **found[0]["answer"]},
         "fits": found,
         "server_view": seen,
-        "warnings": warnings(figures, warm, load, machine["cores"]),
     }
-    return latency, rows
-
-
-def counters(server: Server) -> dict[str, float]:
-    """Return the server's own counters."""
-    return parse_metrics(ask(server.endpoint, "/metrics").decode())
-
-
-def check_seen(seen: dict[str, Any], sent: int) -> None:
-    """Raise StageError if the server counted other requests, or answered from a cache."""
-    if seen["requests"] != sent:
-        raise StageError(
-            f"latency: {sent} requests were sent, the server counted {seen['requests']}: somebody "
-            "else used it meanwhile; run again"
-        )
-    if seen["prefix_cache_hits"]:
-        raise StageError(
-            "latency: the server answered from its prefix cache; take the option that turns it "
-            "on out of serve.extra_args"
-        )
-
-
-def warnings(
-    figures: Sequence[dict[str, Any]], warm: dict[str, Any], load: list[list[float]], cores: int
-) -> list[str]:
-    """Return what a reader of the figures should know."""
-    said = []
-    if not warm["settled"]:
-        said.append("times had not settled when the measurement began")
-    if max(one[0] for one in load) > cores + 1:
-        said.append(
-            f"the machine was busy: load average {load[0][0]} and {load[1][0]}, {cores} cores"
-        )
-    drifting = sum((cell["drift"] or 0) > STEADY for cell in figures)
-    if drifting:
-        said.append(f"{drifting} of {len(figures)} cells drifted by more than {STEADY:.0%}")
-    bursts = sum((cell["streamed"] or 1) < STREAMED for cell in figures)
-    if bursts:
-        said.append(
-            f"in {bursts} of {len(figures)} cells most tokens came in bursts: TTFT is late there "
-            "and TPOT short, end-to-end times hold"
-        )
-    return said
+    return {**latency, "warnings": cautions(latency)}, since_first([*rows, *more])
 
 
 def main(argv: list[str]) -> None:
     """Reserve the server, measure, write."""
     args = stage_parser(__doc__, "endpoint", "model", "latency", "requests").parse_args(argv)
     with served(args.endpoint, args.model, exclusive=True) as server:
-        latency, rows = asyncio.run(run_grid(server, args.spec))
+        latency, rows = asyncio.run(run_all(server, args.spec))
     write_table(args.requests, rows, REQUESTS)
     write_json(args.latency, latency)
     fit = latency["fit"]

@@ -2,8 +2,9 @@
 
 
 def latency_spec(wildcards):
-    """Return the grid, and the server's settings, on which the figures rest."""
-    return spec_text(model=wildcards.model, serve=serve_settings(), **CONFIG["latency"])
+    """Return grid, rates and the server's settings; limits are laid on the figures later."""
+    asked = {k: v for k, v in CONFIG["latency"].items() if k != "slo"}
+    return spec_text(model=wildcards.model, serve=serve_settings(), **asked)
 
 
 def suite_spec(wildcards):

@@ -10,20 +10,21 @@ TTFT  from the moment before the request is sent to the arrival of the first chu
       carries a token
 E2E   from the same moment to the arrival of the last chunk that carries a token
 TPOT  (E2E - TTFT) / (n - 1) for n output tokens; undefined for n = 1
+ITL   the gaps between one chunk that carries a token and the next
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sftflow.serving import Server
 from sftflow.timings import tpot_ms
 
 if TYPE_CHECKING:
@@ -31,6 +32,22 @@ if TYPE_CHECKING:
 
 REQUEST_S = 600.0
 BURST_S = 0.0002
+
+
+class Target(Protocol):
+    """Who is asked: an OpenAI API, its name for the model, and what each request needs."""
+
+    @property
+    def url(self) -> str:
+        """Return the base URL, ending in /v1."""
+
+    @property
+    def model(self) -> str:
+        """Return the model's name in requests."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return what every request needs."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +81,15 @@ def random_prompts(
     return ids.tolist()
 
 
-def plan(server: Server, cell: Cell, prompts: Sequence[Sequence[int]], seed: int) -> list[Planned]:
-    """Return the requests of a cell: token ids in, exactly ``output_tokens`` greedy tokens out."""
+def plan(server: Target, cell: Cell, prompts: Sequence[Sequence[int]], seed: int) -> list[Planned]:
+    """Return the requests of a cell: token ids in, exactly ``output_tokens`` greedy tokens out.
+
+    ``ignore_eos`` alone sees to the length; ``min_tokens`` would set the server to work at each
+    token that no user asks of it.
+    """
     said = {
         "model": server.model,
         "max_tokens": cell.output_tokens,
-        "min_tokens": cell.output_tokens,
         "ignore_eos": True,
         "temperature": 0,
         "top_p": 1,
@@ -82,12 +102,12 @@ def plan(server: Server, cell: Cell, prompts: Sequence[Sequence[int]], seed: int
 
 
 async def timed_request(
-    session: aiohttp.ClientSession, server: Server, planned: Planned
+    session: aiohttp.ClientSession, server: Target, planned: Planned
 ) -> dict[str, Any]:
     """Send one request and return its times, or ``ok`` false and the error."""
     import aiohttp
 
-    row: dict[str, Any] = dict.fromkeys(("ttft_ms", "tpot_ms", "e2e_ms", "arrivals"))
+    row: dict[str, Any] = dict.fromkeys(("ttft_ms", "tpot_ms", "e2e_ms", "itl_ms", "arrivals"))
     row |= {"prompt_tokens": None, "output_tokens": None, "ok": False, "error": None}
     start_s = time.perf_counter()
     row["start_s"] = start_s
@@ -95,27 +115,40 @@ async def timed_request(
         async with session.post(f"{server.url}/completions", data=planned.body) as response:
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}: {(await response.text())[:300]}")
-            usage, first_s, last_s, arrivals = await _read_stream(response)
+            usage, moments_s = await _read_stream(response)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return {**row, "error": f"{type(error).__name__}: {error}"}
     expected = (planned.cell.prompt_tokens, planned.cell.output_tokens)
     row["prompt_tokens"], row["output_tokens"] = usage["prompt_tokens"], usage["completion_tokens"]
     if (row["prompt_tokens"], row["output_tokens"]) != expected:
         return {**row, "error": f"planned {expected} prompt and output tokens, got {usage}"}
-    ttft, e2e = 1000 * (first_s - start_s), 1000 * (last_s - start_s)
-    times = {"ttft_ms": ttft, "tpot_ms": tpot_ms(ttft, e2e, expected[1]), "e2e_ms": e2e}
-    return {**row, **times, "arrivals": arrivals, "ok": True}
+    return {**row, **_times(start_s, moments_s, expected[1]), "ok": True}
 
 
-async def _read_stream(response: aiohttp.ClientResponse) -> tuple[dict, float, float, int]:
-    """Return the final usage, when the first and the last token came, and at how many moments.
+def _times(start_s: float, moments_s: Sequence[float], output_tokens: int) -> dict[str, Any]:
+    """Return the times of a request that was sent at one moment and got tokens at others.
 
-    Chunks less than ``BURST_S`` apart are taken as one moment.
+    Chunks less than ``BURST_S`` apart are taken as one arrival.
+    """
+    ttft, e2e = 1000 * (moments_s[0] - start_s), 1000 * (moments_s[-1] - start_s)
+    gaps_s = [late - early for early, late in itertools.pairwise(moments_s)]
+    return {
+        "ttft_ms": ttft,
+        "tpot_ms": tpot_ms(ttft, e2e, output_tokens),
+        "e2e_ms": e2e,
+        "itl_ms": [1000 * gap_s for gap_s in gaps_s],
+        "arrivals": 1 + sum(gap_s > BURST_S for gap_s in gaps_s),
+    }
+
+
+async def _read_stream(response: aiohttp.ClientResponse) -> tuple[dict, list[float]]:
+    """Return the final usage, and the moments at which chunks with tokens came.
+
     Each chunk says how many tokens there are so far: text alone would miss tokens that have
     none, such as a part of a character. Raises ValueError for an error event or a stream that
     does not end by ``[DONE]``.
     """
-    tokens, arrivals, first_s, last_s, usage = 0, 0, None, None, None
+    tokens, moments_s, usage = 0, [], None
     async for line in response.content:
         now_s = time.perf_counter()
         if not line.startswith(b"data:"):
@@ -124,23 +157,21 @@ async def _read_stream(response: aiohttp.ClientResponse) -> tuple[dict, float, f
             continue
         data = line[5:].strip()
         if data == b"[DONE]":
-            if first_s is None or usage is None:
+            if not moments_s:
                 raise ValueError("the stream ended without a token")
-            return usage, first_s, last_s, arrivals
+            return usage, moments_s
         chunk = json.loads(data)
         if "error" in chunk:
             raise ValueError(f"error in the stream: {chunk['error']}")
         usage = chunk.get("usage") or usage
         if usage and usage["completion_tokens"] > tokens:
             tokens = usage["completion_tokens"]
-            arrivals += last_s is None or now_s - last_s > BURST_S
-            first_s = now_s if first_s is None else first_s
-            last_s = now_s
+            moments_s.append(now_s)
     raise ValueError("the stream broke off")
 
 
 async def closed_loop(
-    session: aiohttp.ClientSession, server: Server, planned: Sequence[Planned], concurrency: int
+    session: aiohttp.ClientSession, server: Target, planned: Sequence[Planned], concurrency: int
 ) -> list[dict[str, Any]]:
     """Send requests in order, ``concurrency`` under way at once; return their rows in order."""
     rows: list[dict[str, Any]] = [{} for _ in planned]
@@ -154,8 +185,8 @@ async def closed_loop(
     return rows
 
 
-def client_session(server: Server, concurrency: int) -> aiohttp.ClientSession:
-    """Return a client that keeps ``concurrency`` connections open between requests."""
+def client_session(server: Target, concurrency: int) -> aiohttp.ClientSession:
+    """Return a client that keeps up to ``concurrency`` connections open; 0: as many as needed."""
     import aiohttp
 
     return aiohttp.ClientSession(
@@ -163,34 +194,3 @@ def client_session(server: Server, concurrency: int) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=300),
         timeout=aiohttp.ClientTimeout(total=REQUEST_S),
     )
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """Return the server's Prometheus counters by name, summed over their labels."""
-    found: dict[str, float] = {}
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            name, _, value = line.rpartition(" ")
-            name = name.partition("{")[0]
-            found[name] = found.get(name, 0.0) + float(value)
-    return found
-
-
-def server_view(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the server itself counted between two readings of its metrics."""
-
-    def grown(name: str) -> float | None:
-        return after[name] - before.get(name, 0.0) if name in after else None
-
-    def mean_ms(name: str) -> float | None:
-        total, count = grown(f"vllm:{name}_sum"), grown(f"vllm:{name}_count")
-        return 1000 * total / count if total is not None and count else None
-
-    return {
-        "requests": grown("vllm:request_success_total"),
-        "ttft_mean_ms": mean_ms("time_to_first_token_seconds"),
-        "e2e_mean_ms": mean_ms("e2e_request_latency_seconds"),
-        "queue_mean_ms": mean_ms("request_queue_time_seconds"),
-        "prefix_cache_hits": grown("vllm:prefix_cache_hits_total"),
-        "preemptions": grown("vllm:num_preemptions_total"),
-    }

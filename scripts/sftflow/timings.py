@@ -1,7 +1,8 @@
-"""Statistics of timed requests: quantiles of a cell, and straight lines through cells.
+"""Statistics of timed requests: quantiles and throughput of those that belong together.
 
 A timed request is a mapping with ``prompt_tokens``, ``output_tokens``, ``concurrency`` and, in
-milliseconds, ``ttft_ms``, ``tpot_ms`` (None for one output token) and ``e2e_ms``.
+milliseconds, ``ttft_ms``, ``tpot_ms`` (None for one output token), ``e2e_ms`` and ``itl_ms``, the
+list of the gaps between its chunks.
 """
 
 from __future__ import annotations
@@ -64,60 +65,23 @@ def cell_figures(rows: Sequence[Timed], wall_s: float) -> dict[str, Any]:
     are output tokens of the whole cell, requests under way at once taken together.
     """
     return {
-        "requests": len(rows),
-        **{time: quantiles([row[time] for row in rows]) for time in TIMES},
-        "tokens_per_s": sum(row["output_tokens"] for row in rows) / wall_s,
-        "requests_per_s": len(rows) / wall_s,
-        "wall_s": wall_s,
+        **figures(rows, wall_s),
         "drift": drift([row["e2e_ms"] for row in rows]),
         "streamed": streamed(rows),
     }
 
 
-def line(x: Sequence[float], y: Sequence[float], names: tuple[str, str]) -> dict[str, Any]:
-    """Return the least-squares line through points, with 95 % confidence intervals.
+def figures(rows: Sequence[Timed], wall_s: float) -> dict[str, Any]:
+    """Return quantiles of the times and the throughput of requests done in ``wall_s`` seconds.
 
-    ``names`` are the keys of intercept and slope. The values are None where the points do not
-    determine a line: fewer than three, or one x only.
+    ``itl_ms`` is over all gaps of all requests together, as ``vllm bench serve`` has it.
     """
-    if len(y) < 3 or len(set(x)) < 2:
-        nothing = dict.fromkeys(("value", "low", "high", "stderr"))
-        return {**dict.fromkeys(names, nothing), "r_squared": None, "n": len(y)}
-    import statsmodels.api as sm
-
-    fit = sm.OLS(np.asarray(y, float), sm.add_constant(np.asarray(x, float))).fit()
-    interval = fit.conf_int(alpha=0.05)
-    terms = {
-        name: {
-            "value": float(fit.params[i]),
-            "low": float(interval[i][0]),
-            "high": float(interval[i][1]),
-            "stderr": float(fit.bse[i]),
-        }
-        for i, name in enumerate(names)
+    gaps = [gap for row in rows for gap in row["itl_ms"]]
+    return {
+        "requests": len(rows),
+        **{time: quantiles([row[time] for row in rows]) for time in TIMES},
+        "itl_ms": quantiles(gaps),
+        "tokens_per_s": sum(row["output_tokens"] for row in rows) / wall_s,
+        "requests_per_s": len(rows) / wall_s,
+        "wall_s": wall_s,
     }
-    return {**terms, "r_squared": float(fit.rsquared), "n": len(y)}
-
-
-def fits(rows: Sequence[Timed]) -> list[dict[str, Any]]:
-    """Return, for each concurrency, the lines of the time to answer and of the first token.
-
-    ``answer``: e2e = b + k x with x the number of generated tokens, so that k is the time per
-    further token and b + k the time to the first one, over all prompt lengths of the grid.
-    ``first_token``: ttft = a + c p with p the number of prompt tokens.
-    """
-    found = []
-    for concurrency in sorted({row["concurrency"] for row in rows}):
-        some = [row for row in rows if row["concurrency"] == concurrency]
-        answer = line(
-            [row["output_tokens"] for row in some],
-            [row["e2e_ms"] for row in some],
-            ("b_ms", "k_ms_per_token"),
-        )
-        first = line(
-            [row["prompt_tokens"] for row in some],
-            [row["ttft_ms"] for row in some],
-            ("a_ms", "c_ms_per_token"),
-        )
-        found.append({"concurrency": concurrency, "answer": answer, "first_token": first})
-    return found

@@ -49,6 +49,8 @@ GRID = {
     "concurrency": [1, 3],
     "requests_per_cell": 6,
     "warmup_requests": 8,
+    "rates": [20.0],
+    "requests_per_rate": 12,
     "seed": 1,
 }
 ANSWERS = {
@@ -208,11 +210,22 @@ def test_users_share_one_start_and_latency_is_alone(stage, dataset):
         succeeded(user)
     latency = json.loads((stage.folder / "latency.json").read_text())
     assert len(latency["cells"]) == 12
-    assert latency["server_view"]["requests"] == 72
+    assert latency["server_view"]["requests"] == 72 + 12
     assert latency["server_view"]["prefix_cache_hits"] == 0
     rows = pq.read_table(stage.folder / "requests.parquet").to_pylist()
-    assert len(rows) == 72 and all(r["ok"] and r["ttft_ms"] <= r["e2e_ms"] for r in rows)
-    assert {r["cell"] for r in rows} == set(range(12))
+    assert len(rows) == 84 and all(r["ok"] and r["ttft_ms"] <= r["e2e_ms"] for r in rows)
+    assert {r["cell"] for r in rows} == {*range(12), None}
+    assert all(len(r["itl_ms"]) < r["output_tokens"] for r in rows)
+    arrived = [r for r in rows if r["rate_per_s"] == 20]
+    assert len(arrived) == 12 and all(r["start_s"] >= r["due_s"] for r in arrived)
+    (rate,) = latency["rates"]
+    assert rate["in_flight"]["mean"] > 0 and rate["queue_mean_ms"] >= 0
+    assert [one["concurrency"] for one in latency["client"]] == [1, 3]
+    assert all(0 < cell["client_share"]["ttft"] < 1 for cell in latency["cells"])
+    took = latency["footprint"]
+    assert took["start_s"] > 0 and took["processes"] >= 2 and took["gpu_memory_mib"] is None
+    assert took["peak_rss_mib"] >= took["pss_mib"] > 100
+    assert took["kv_cache_tokens"] > 256
     fit = latency["fit"]
     assert fit["concurrency"] == 1 and fit["n"] == 36
     assert fit["k_ms_per_token"]["low"] < fit["k_ms_per_token"]["high"]

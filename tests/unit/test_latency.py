@@ -8,19 +8,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import measure_latency
-from measure_latency import check_grid, check_seen, grid, median_low, raise_failed, warnings
+from measure_latency import check_grid, grid, median_low, raise_failed, since_first
+from sftflow.cautions import cautions
 from sftflow.latency import (
     Cell,
     client_session,
     closed_loop,
-    parse_metrics,
     plan,
     random_prompts,
-    server_view,
     timed_request,
 )
 from sftflow.stage import StageError
-from sftflow.timings import cell_figures, drift, fits, line, quantiles, streamed, tpot_ms
+from sftflow.timings import cell_figures, drift, quantiles, streamed, tpot_ms
 
 
 def test_tpot_is_the_time_per_further_token():
@@ -48,6 +47,7 @@ def row(prompt, output, concurrency, ttft, e2e, arrivals=None):
         "ttft_ms": ttft,
         "tpot_ms": tpot_ms(ttft, e2e, output),
         "e2e_ms": e2e,
+        "itl_ms": [(e2e - ttft) / (output - 1)] * (output - 1) if output > 1 else [],
         "arrivals": output if arrivals is None else arrivals,
     }
 
@@ -56,48 +56,13 @@ def test_the_figures_of_a_cell():
     found = cell_figures([row(8, 4, 1, 10, 40), row(8, 4, 1, 20, 80)], wall_s=0.5)
     assert (found["requests"], found["tokens_per_s"], found["requests_per_s"]) == (2, 16, 4)
     assert found["ttft_ms"]["p50"] == 15 and found["tpot_ms"]["p50"] == 15  # of 10 and 20
+    assert found["itl_ms"]["p50"] == 15 and found["itl_ms"]["p99"] == 20  # thrice 10, thrice 20
     assert found["streamed"] == 1.0
 
 
 def test_bursts_are_told():
     assert streamed([row(8, 10, 1, 1, 2, arrivals=1), row(8, 10, 1, 1, 2)]) == 11 / 20
     assert streamed([row(8, 1, 1, 1, 1)]) is None
-
-
-def test_a_line_through_points_on_a_line():
-    found = line([1, 2, 3, 4], [7, 9, 11, 13], ("b", "k"))  # 5 + 2 x
-    assert found["b"]["value"] == pytest.approx(5) and found["k"]["value"] == pytest.approx(2)
-    assert found["r_squared"] == pytest.approx(1) and found["n"] == 4
-
-
-def test_the_interval_of_a_slope_is_students():
-    # y = x + (+1, -1, -1, +1): slope 1, residual variance 4 / 2, Sxx = 5, t(0.975, 2) = 4.30265
-    found = line([0, 1, 2, 3], [1, 0, 1, 4], ("b", "k"))
-    half = 4.30265 * np.sqrt(2 / 5)
-    assert found["k"]["value"] == pytest.approx(1)
-    assert found["k"]["high"] - found["k"]["low"] == pytest.approx(2 * half, rel=1e-4)
-
-
-@pytest.mark.parametrize("x", [[1, 2], [3, 3, 3]])
-def test_no_line_is_null(x):
-    found = line(x, [1.0] * len(x), ("b", "k"))
-    assert found["b"]["value"] is None and found["r_squared"] is None and found["n"] == len(x)
-
-
-def test_fits_are_made_for_each_concurrency():
-    # e2e = 10 c + 3 x, ttft = 2 c + p / 4
-    rows = [
-        row(p, x, c, 2 * c + p / 4, 10 * c + 3 * x)
-        for c in (1, 4)
-        for p in (8, 16, 32)
-        for x in (4, 16)
-    ]
-    one, four = fits(rows)
-    assert (one["concurrency"], four["concurrency"]) == (1, 4)
-    assert one["answer"]["b_ms"]["value"] == pytest.approx(10)
-    assert four["answer"]["b_ms"]["value"] == pytest.approx(40)
-    assert four["answer"]["k_ms_per_token"]["value"] == pytest.approx(3)
-    assert four["first_token"]["c_ms_per_token"]["value"] == pytest.approx(0.25)
 
 
 def test_prompts_have_the_exact_length_and_share_no_prefix():
@@ -135,36 +100,52 @@ def test_a_failed_request_fails_the_stage():
         raise_failed([good, {"ok": False, "error": "HTTP 500"}], Cell(1, 1, 1))
 
 
-def test_other_users_and_a_cache_are_noticed():
-    seen = {"requests": 5.0, "prefix_cache_hits": 0.0}
-    check_seen(seen, 5)
-    with pytest.raises(StageError, match="somebody else"):
-        check_seen(seen, 4)
-    with pytest.raises(StageError, match="prefix cache"):
-        check_seen({**seen, "prefix_cache_hits": 1.0}, 5)
-
-
-def test_the_reader_is_warned():
-    quiet = [{"drift": 0.1, "streamed": 1.0}]
-    assert warnings(quiet, {"settled": True}, [[0.5], [1.0]], 2) == []
-    loud = [{"drift": 0.3, "streamed": 0.1}, {"drift": None, "streamed": None}]
-    said = warnings(loud, {"settled": False}, [[0.5], [9.0]], 2)
-    assert [s.split()[0] for s in said] == ["times", "the", "1", "in"]
-
-
-def test_metrics_are_read_and_subtracted():
-    before = parse_metrics(
-        '# HELP x\nvllm:request_success_total{finished_reason="stop"} 1.0\n'
-        'vllm:request_success_total{finished_reason="length"} 2.0\n'
-    )
-    assert before == {"vllm:request_success_total": 3.0}
-    after = {
-        "vllm:request_success_total": 5.0,
-        "vllm:time_to_first_token_seconds_sum": 0.5,
-        "vllm:time_to_first_token_seconds_count": 2.0,
+def described(**changes):
+    """The parts of latency.json that cautions look at, all as they should be."""
+    cell = {"drift": 0.1, "streamed": 1.0, "client_share": {"ttft": 0.01, "tpot": None}}
+    rate = {"rate_per_s": 2.0, "falls_behind": False}
+    rate |= {"late_ms": {"p95": 1.0}, "ttft_ms": {"p50": 30.0}}
+    plane = {"holds": True, "worst_share": 0.2, "lack_of_fit": {"p_value": 0.0012}}
+    said = {
+        "setup": {
+            "load_average": {"before": [0.5], "after": [1.0]},
+            "machine": {"cores": 2},
+        },
+        "warmup": {"settled": True},
+        "cells": [cell, cell],
+        "rates": [rate],
+        "fits": [{"concurrency": 4, "plane": plane}],
     }
-    seen = server_view(before, after)
-    assert (seen["requests"], seen["ttft_mean_ms"], seen["e2e_mean_ms"]) == (2.0, 250.0, None)
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        place = said
+        for part in above:
+            place = place[int(part) if part.isdigit() else part]
+        place[last] = value
+    return said
+
+
+def test_nothing_is_said_of_a_sound_measurement():
+    assert cautions(described()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"warmup__settled": False}, "times had not settled when the measurement began"),
+        ({"setup__load_average__after": [9.0]}, "busy: load average 0.5 and 9.0, 2 cores"),
+        ({"cells__1__drift": 0.3}, "of 2 cells drifted by more than 25%"),
+        ({"cells__1__streamed": 0.2}, "of 2 cells most tokens came in bursts"),
+        ({"cells__1__client_share__ttft": 0.08}, "more than 5% of TTFT, at most for 8%"),
+        ({"cells__1__client_share__tpot": 0.06}, "more than 5% of TPOT, at most for 6%"),
+        ({"rates__0__falls_behind": True}, "at 2 requests/s the queue was still growing"),
+        ({"rates__0__late_ms__p95": 1.6}, "at 2 requests/s the client sent some requests late"),
+        ({"fits__0__plane__holds": False}, "hold at concurrency 4: a cell lies 20% from it"),
+    ],
+)
+def test_the_reader_is_warned(change, expected):
+    (said,) = cautions(described(**change))
+    assert expected in said
 
 
 # What a stream may hold; {} is a chunk without a token, as the first one of a chat is.
@@ -218,7 +199,8 @@ def test_a_stream_is_timed_or_refused(name):
     assert 0 < one["ttft_ms"] < one["e2e_ms"]
     assert one["tpot_ms"] == pytest.approx((one["e2e_ms"] - one["ttft_ms"]) / 2)
     assert (one["prompt_tokens"], one["output_tokens"]) == (5, 3)
-    assert one["arrivals"] == (3 if name == "good" else 2)
+    assert one["arrivals"] == len(one["itl_ms"]) + 1 == (3 if name == "good" else 2)
+    assert sum(one["itl_ms"]) == pytest.approx(one["e2e_ms"] - one["ttft_ms"])
 
 
 def test_an_http_error_is_a_failed_request():
@@ -250,4 +232,9 @@ def test_a_server_that_hangs_fails_the_request(monkeypatch):
 
 def test_every_column_of_a_row_is_kept():
     made = set(asyncio.run(ask_for("good"))[0]) | {"cell", "concurrency"}
-    assert made == set(measure_latency.REQUESTS.names)
+    assert made | {"rate_per_s", "due_s", "late_ms"} == set(measure_latency.REQUESTS.names)
+
+
+def test_moments_count_from_the_first_request():
+    rows = since_first([{"start_s": 7.0, "due_s": None}, {"start_s": 9.5, "due_s": 9.0}])
+    assert rows == [{"start_s": 0.0, "due_s": None}, {"start_s": 2.5, "due_s": 2.0}]

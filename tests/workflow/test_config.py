@@ -123,6 +123,14 @@ BROKEN = {
         edited(latency={"prompt_tokens": [1024]}),
         "is more than the 1024 tokens that 'tiny' takes",
     ),
+    "a rate of nothing": (
+        edited(latency={"rates": [4, 0]}),
+        "latency.rates[1]: 0 is out of range, must be more than 0",
+    ),
+    "a limit by another name": (
+        edited(latency={"slo": {"ttft": 200}}),
+        "latency.slo.ttft: unknown key; did you mean 'ttft_ms'?",
+    ),
     "fewer requests than under way": (
         edited(latency={"requests_per_cell": 2}),
         "latency.requests_per_cell: 2 is fewer than the 4 that latency.concurrency keeps",
