@@ -96,6 +96,7 @@ rule summarize_results:
     """Put every figure into one table: a row per model and metric."""
     input:
         measurements=all_measurements,
+        requests=limited_requests,
         runs=all_runs,
         judged=all_judged,
         people=all_ratings,
@@ -111,7 +112,10 @@ rule summarize_results:
         code=code("summarize_results"),
         packages=packages("report"),
         spec=spec_text(
-            models=models_spec(), in_context=in_context_entries(), **opinions_spec()
+            models=models_spec(),
+            slo=CONFIG["latency"]["slo"],
+            in_context=in_context_entries(),
+            **opinions_spec(),
         ),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.spec:q}'

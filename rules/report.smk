@@ -13,6 +13,7 @@ rule build_report:
     input:
         summary="results/summary.csv",
         measurements=all_measurements,
+        requests=limited_requests,
         runs=all_runs,
         manifests=all_manifests,
         portraits=all_portraits,

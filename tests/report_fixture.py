@@ -10,6 +10,9 @@ import json
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 import compare_models
 from sftflow.portrait import Portrait
 from sftflow.records import message
@@ -42,6 +45,7 @@ SPEC = {
     "suites": {"tickets": {"tasks": ["tickets_json", "tickets_intent"], "limit": None}},
     "comparisons": [["support", "tiny"]],
     "gates": ["tickets.exact_match >= 0.9", "no benchmark falls by more than 2 standard errors"],
+    "slo": {"ttft_ms": 30, "tpot_ms": None, "e2e_ms": None, "attainment": 0.9},
 }
 
 
@@ -72,7 +76,8 @@ def write_results(results: Path) -> Path:
         _json(folder / "scores.json", _scores(tuned))
         _json(folder / "benchmark" / "tickets.json", _benchmark(tuned))
         _json(folder / "loss.json", _losses(tuned))
-        _json(folder / "latency.json", _latency(tuned))
+        _json(folder / "latency.json", latency := _latency(tuned))
+        _timed(folder / "latency_requests.parquet", latency)
         _lines(folder / "generations.jsonl", _answers(tuned))
         proof = {"positions": 4096, "greedy_agreement": 0.9998, "max_logit_difference": 2.1e-5}
         _manifest(
@@ -295,9 +300,10 @@ def _latency(tuned: bool) -> dict:
                 token = k * (1 + 0.12 * (concurrency - 1))
                 cells.append(_cell(prompt, output, concurrency, first, token))
     fits = [_fits(b, k, 1), _fits(2.1 * b, 1.36 * k, 4)]
+    rates = [_rate(rate, b, k) for rate in (2, 8.5)]
     setup = {
         "grid": {"prompt_tokens": [32, 128, 512], "output_tokens": [16, 64], "seed": 0},
-        "server": {"dtype": "float32", "enable_prefix_caching": False, "vllm": "0.32.0"},
+        "server": {"dtype": "float32", "prefix_caching": False, "vllm": "0.32.0"},
         "machine": {"cpu": f"Example CPU {PLANTED}", "cores": 2, "memory_gib": 7.8, "gpus": []},
         "load_average": {"before": [0.5 + tuned, 0.4, 0.3], "after": [1.9, 0.9, 0.5]},
     }
@@ -305,7 +311,17 @@ def _latency(tuned: bool) -> dict:
         "schema": 1,
         "setup": setup,
         "warmup": {"requests": 8, "settled": True},
+        "client": [{"concurrency": c, "ttft_ms": 0.6, "token_ms": 0.02} for c in (1, 4)],
+        "footprint": {
+            "start_s": 21.5,
+            "processes": 2,
+            "peak_rss_mib": 3405.5,
+            "pss_mib": 2790.0,
+            "gpu_memory_mib": None,
+            "kv_cache_tokens": 174720,
+        },
         "cells": cells,
+        "rates": rates,
         "fit": {"concurrency": 1, **fits[0]["answer"]},
         "fits": fits,
         "server_view": {"requests": 144, "ttft_mean_ms": 20.1},
@@ -313,15 +329,63 @@ def _latency(tuned: bool) -> dict:
     }
 
 
+def _timed(path: Path, latency: dict) -> None:
+    """Write ten requests for each cell and rate: nine at its median, one at its p99."""
+    places = [(i, None, cell) for i, cell in enumerate(latency["cells"])]
+    places += [(None, rate["rate_per_s"], rate) for rate in latency["rates"]]
+    rows = [
+        {
+            "cell": cell,
+            "rate_per_s": rate,
+            **{time: figures[time][q] for time in ("ttft_ms", "tpot_ms", "e2e_ms")},
+        }
+        for cell, rate, figures in places
+        for q in ["p50"] * 9 + ["p99"]
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
 def _fits(b: float, k: float, concurrency: int) -> dict:
     def term(value: float, error: float) -> dict:
         low, high = value - 2 * error, value + 2 * error
         return {"value": value, "low": low, "high": high, "stderr": error}
 
-    counts = {"r_squared": 0.994, "n": 72}
+    counts = {"r_squared": 0.994, "n": 72, "covariance": -0.004}
     answer = {"b_ms": term(b, 0.4), "k_ms_per_token": term(k, 0.02), **counts}
     first = {"a_ms": term(b + k, 0.5), "c_ms_per_token": term(0.05, 0.001), **counts}
-    return {"concurrency": concurrency, "answer": answer, "first_token": first}
+    residuals = [
+        {
+            "prompt_tokens": prompt,
+            "output_tokens": output,
+            "fitted_ms": b + 0.05 * prompt + k * output,
+            "residual_ms": 0.4 if output == 16 else -0.4,
+            "stderr_ms": 0.3,
+        }
+        for prompt in (32, 128, 512)
+        for output in (16, 64)
+    ]
+    plane = {"residuals": residuals, "worst_share": 0.006, "holds": True, "lack_of_fit": None}
+    return {
+        "concurrency": concurrency,
+        "answer": answer,
+        "first_token": first,
+        "by_prompt": [{"prompt_tokens": p, **answer} for p in (32, 128, 512)],
+        "plane": plane,
+    }
+
+
+def _rate(rate: float, b: float, k: float) -> dict:
+    late = {"p50": 0.2, "p95": 0.9, "p99": 1.4}
+    return {
+        **_cell(0, 40, 1, b * (1 + 0.2 * rate), k),
+        "rate_per_s": rate,
+        "itl_ms": late,
+        "late_ms": late,
+        "in_flight": {"mean": 0.4 * rate, "max": 6},
+        "requests_per_s": 0.97 * rate,
+        "queue_mean_ms": 0.3 * rate,
+        "falls_behind": rate > 8,
+    }
 
 
 def _cell(prompt: int, output: int, concurrency: int, first: float, token: float) -> dict:
@@ -338,6 +402,8 @@ def _cell(prompt: int, output: int, concurrency: int, first: float, token: float
         "tpot_ms": quantiles(token),
         "e2e_ms": quantiles(first + token * (output - 1)),
         "tokens_per_s": 1000 * concurrency / token,
+        "wall_s": 2.0,
+        "client_share": {"ttft": 0.03, "tpot": 0.01},
     }
 
 

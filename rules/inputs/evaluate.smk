@@ -76,6 +76,14 @@ def all_measurements(wildcards):
     return [*wanted, *all_in_context("scores.json")]
 
 
+def limited_requests(wildcards):
+    """Return the timed requests of every model, where there is a limit to hold them against."""
+    limits = {k: v for k, v in CONFIG["latency"]["slo"].items() if k != "attainment"}
+    if not any(limits.values()):
+        return []
+    return [f"results/eval/{model}/latency_requests.parquet" for model in MODELS]
+
+
 def all_runs(wildcards):
     """Return the manifests of every training."""
     return [f"results/runs/{run}/manifest.json" for run in RUNS]

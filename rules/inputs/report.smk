@@ -45,7 +45,7 @@ def report_spec():
     kept["sources"] = {name: {"path": s["path"]} for name, s in kept["sources"].items()}
     return spec_text(
         title=CONFIG["title"],
-        latency=CONFIG["latency"],
+        slo=CONFIG["latency"]["slo"],
         comparisons=plan.comparisons(CONFIG),
         gates=CONFIG["gates"]["rules"],
         models=models_spec(),

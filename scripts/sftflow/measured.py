@@ -1,16 +1,18 @@
 """What the evaluation stages left about one model, as rows of the summary.
 
-reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json
+reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json;
+        latency_requests.parquet where there are limits for goodput
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sftflow.goodput import model_goodput
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -31,8 +33,10 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def measurements(results: Path, model: Mapping[str, Any]) -> list[Measurement]:
-    """Return every figure that is there about a model of the spec."""
+def measurements(
+    results: Path, model: Mapping[str, Any], slo: Mapping[str, Any]
+) -> list[Measurement]:
+    """Return every figure that is there about a model of the spec; ``slo`` as in goodput.py."""
     folder = results / "eval" / model["name"]
     parts = [("scores", folder / "scores.json", score_figures)]
     parts += [
@@ -40,6 +44,7 @@ def measurements(results: Path, model: Mapping[str, Any]) -> list[Measurement]:
         for suite in model["suites"]
     ]
     parts += [("latency", folder / "latency.json", latency_figures)]
+    parts += [("latency", folder / "latency.json", lambda said: goodput_figures(folder, said, slo))]
     parts += [("loss", folder / "loss.json", loss_figures)]
     parts += [("memorisation", folder / "loss.json", memorisation_figures)]
     rows = []
@@ -83,19 +88,47 @@ def _nested(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figures:
 
 
 def latency_figures(latency: Mapping[str, Any]) -> Figures:
-    """Yield quantiles of each cell, its tokens per second, and the fit."""
+    """Yield quantiles and throughput of each cell and rate, the fit, and what the server takes."""
     for cell in latency["cells"]:
-        place = cell_name(cell)
-        for time in TIMES:
-            for quantile in QUANTILES:
-                value = cell[time][quantile]
-                yield f"{time}.{quantile}[{place}]", {"value": value, "n": cell["requests"]}
-        yield f"tokens_per_s[{place}]", {"value": cell["tokens_per_s"], "n": cell["requests"]}
+        yield from _times(cell, TIMES, cell_name(cell))
+    for rate in latency["rates"]:
+        place = rate_name(rate)
+        yield from _times(rate, (*TIMES, "itl_ms"), place)
+        yield f"requests_per_s[{place}]", {"value": rate["requests_per_s"], "n": rate["requests"]}
     for number, fit in enumerate(sorted(latency["fits"], key=lambda f: f["concurrency"])):
         # The plain name is the fit at the lowest concurrency, as a rule one at a time.
         place = f"[c{fit['concurrency']}]" if number else ""
         for name, said in fit_terms(fit).items():
             yield f"fit.{name}{place}", said
+
+    for name in ("start_s", "peak_rss_mib", "gpu_memory_mib", "kv_cache_tokens"):
+        if latency["footprint"][name] is not None:
+            yield f"server.{name}", {"value": latency["footprint"][name]}
+
+
+def _times(figures: Mapping[str, Any], times: Sequence[str], place: str) -> Figures:
+    for time in times:
+        for quantile in QUANTILES:
+            value = figures[time][quantile]
+            yield f"{time}.{quantile}[{place}]", {"value": value, "n": figures["requests"]}
+    yield f"tokens_per_s[{place}]", {"value": figures["tokens_per_s"], "n": figures["requests"]}
+
+
+def goodput_figures(folder: Path, latency: Mapping[str, Any], slo: Mapping[str, Any]) -> Figures:
+    """Yield the share of good requests and good requests per second of each cell and rate."""
+    found = model_goodput(folder, latency, slo)
+    if found is None:
+        return
+    places = [cell_name(cell) for cell in latency["cells"]]
+    places += [rate_name(rate) for rate in latency["rates"]]
+    for place, one in zip(places, [*found["cells"], *found["rates"]], strict=True):
+        yield (
+            f"slo_attainment[{place}]",
+            {k: one[k] for k in ("stderr", "n")} | {"value": one["share"]},
+        )
+        yield f"goodput_per_s[{place}]", {"value": one["requests_per_s"], "n": one["n"]}
+    if latency["rates"]:
+        yield "goodput.highest_rate_per_s", {"value": found["highest_rate_per_s"]}
 
 
 def fit_terms(fit: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,6 +142,11 @@ def fit_terms(fit: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def cell_name(cell: Mapping[str, Any]) -> str:
     """Return ``p128,o64,c1``: prompt tokens, output tokens, requests at once."""
     return f"p{cell['prompt_tokens']},o{cell['output_tokens']},c{cell['concurrency']}"
+
+
+def rate_name(rate: Mapping[str, Any]) -> str:
+    """Return ``r2.5``: requests per second."""
+    return f"r{rate['rate_per_s']:g}"
 
 
 def loss_figures(losses: Mapping[str, Any]) -> Figures:

@@ -146,19 +146,22 @@ def metric_dots(rows: Sequence[Row], colors: Mapping[str, str]) -> dict:
     return _spec(alt.layer(bars, dots), height=36 + ROW_HEIGHT * len(order))
 
 
-def latency_lines(rows: Sequence[Row], colors: Mapping[str, str], title: str) -> dict:
-    """Return median (line) and p95 (whisker) of a latency over the prompt length.
+def latency_lines(
+    rows: Sequence[Row], colors: Mapping[str, str], title: str, over: str = "prompt_tokens"
+) -> dict:
+    """Return median (line) and p95 (whisker) of a latency over the prompt length, or the rate.
 
-    Rows are {model, kind, prompt_tokens, p50, p95} in ms, one per model and prompt length.
+    Rows are {model, kind, p50, p95, and the field ``over``}, times in ms, one per model and point.
     """
     import altair as alt
 
     chart = alt.Chart(alt.Data(values=list(rows)))
-    x = alt.X("prompt_tokens:Q", title="prompt tokens", axis=_exact_axis(rows, "prompt_tokens"))
+    what = {"prompt_tokens": "prompt tokens", "rate_per_s": "requests/s that arrive"}[over]
+    x = alt.X(f"{over}:Q", title=what, axis=_exact_axis(rows, over))
     color = _model_color(colors)
     tips = [
         _tip("model", "N"),
-        _tip("prompt_tokens", title="prompt tokens"),
+        _tip(over, title=what),
         _tip("p50", form=".2f", title="p50 (ms)"),
         _tip("p95", form=".2f", title="p95 (ms)"),
     ]
@@ -266,7 +269,7 @@ def _exact_axis(rows: Sequence[Row], field: str) -> alt.Axis:
     import altair as alt
 
     values = sorted({row[field] for row in rows})
-    return alt.Axis(values=values, grid=False, labelOverlap=True)
+    return alt.Axis(values=values, grid=False, labelOverlap=True, format=",~f")
 
 
 def _tip(field: str, kind: str = "Q", form: str | None = None, title: str | None = None):

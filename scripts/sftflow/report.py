@@ -44,6 +44,7 @@ DEFAULTS = {
     "suites": {},
     "comparisons": [],
     "gates": [],
+    "slo": {},
     "headline": None,
     "sample_answers": 12,
     "sample_chars": 600,
@@ -61,6 +62,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     answered = samples.generations(results, models)
     lengths = {name: samples.mean_tokens(rows) for name, rows in answered.items()}
     latencies = speed.latencies(results, models)
+    good = speed.goodputs(results, latencies, spec["slo"])
     evaluated = lineage.evaluations(results, models)
     against = pairedsection.comparisons_made(results, spec["comparisons"])
     bases = {m["name"]: m["base"] for m in models}
@@ -70,7 +72,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     known = lineage.manifests(results, lineage.folders(spec))
     history = lineage.histories(results, spec["runs"])
     judged = judgements.judgements(results, spec["runs"])
-    speed_said, speed_plots = speed.speed_section(latencies, models, lengths)
+    speed_said, speed_plots = speed.speed_section(latencies, models, lengths, good)
     compared_said, compared_plots = comparison_section(compared, ranked, models)
     paired, pair_plots = pairedsection.paired_sections(results, against, bases, answered, spec)
     data, data_plots = data_section(results, spec, known)

@@ -1,6 +1,6 @@
-"""The report's view of latency: the fit ``b + k * x`` of each model and its grid.
+"""The report's view of latency: the fit ``b + k * x`` of each model, its grid and its rates.
 
-b is the time to the first token, k the time per further token, x the number of tokens.
+k is the time per token, b + k the time to the first one, x the number of tokens.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sftflow import plots
+from sftflow import plots, speedplots
+from sftflow.goodput import model_goodput
 from sftflow.lineage import flat_settings
 from sftflow.measured import read_object
+from sftflow.slowdown import line_error, own_lengths
 
 FIT_POINTS = 25
 
@@ -24,36 +26,60 @@ def latencies(results: Path, models: Sequence[Mapping[str, Any]]) -> dict[str, L
     return {name: read_object(path) for name, path in paths.items() if path.exists()}
 
 
+def goodputs(
+    results: Path, measured: Mapping[str, Latency], slo: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the goodput of each model's cells and rates; {} where no limit is set."""
+    found = {
+        name: model_goodput(results / "eval" / name, one, slo) for name, one in measured.items()
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
 def speed_section(
     measured: Mapping[str, Latency],
     models: Sequence[Mapping[str, Any]],
     lengths: Mapping[str, float | None],
+    good: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, dict]]:
     """Return what the page says about speed, and its plots by id.
 
-    ``lengths`` holds the mean number of tokens of each model's own answers, if known.
+    ``lengths`` holds the mean number of tokens of each model's own answers, if known; ``good`` is
+    what ``goodputs`` returns.
     """
     colors = {n: c for n, c in plots.model_colors(models).items() if n in measured}
     kinds = {m["name"]: m["kind"] for m in models}
-    cells = [
-        {"model": name, "kind": kinds[name], **cell}
-        for name, one in measured.items()
-        for cell in one["cells"]
-    ]
+    cells, rates = (_points(measured, kinds, good, part) for part in ("cells", "rates"))
     fits = [
         {"model": name, "kind": kinds[name], **_terms(fit)}
         for name, one in measured.items()
         for fit in one["fits"]
     ]
     drawn, captions = _grid_plots(cells, colors)
+    over_rates, rate_captions = _rate_plots(rates, colors)
     lowest = min((fit["concurrency"] for fit in fits), default=None)
     alone = [fit for fit in fits if fit["concurrency"] == lowest]
     lines, medians = _lines(alone, cells), _medians(cells, lowest)
     if lines:
         drawn["plot-answer-time"] = plots.answer_time(lines, medians, colors)
+    apart = [row for name, one in measured.items() for row in _residuals(name, one["fits"])]
+    if apart:
+        drawn["plot-residuals"] = speedplots.residuals(apart, colors)
     section = {
         "models": list(colors),
         "cells": cells,
+        "rates": rates,
+        "rate_plots": rate_captions,
+        "residual_plot": "plot-residuals" if apart else None,
+        "by_prompt": [
+            {"model": name, "concurrency": fit["concurrency"], **line}
+            for name, one in measured.items()
+            for fit in one["fits"]
+            for line in fit["by_prompt"]
+        ],
+        "limits": next(iter(good.values()))["limits"] if good else {},
+        "highest_rates": [(n, g["highest_rate_per_s"]) for n, g in good.items() if g["rates"]],
+        "servers": [_server(name, one) for name, one in measured.items()],
         "fits": fits,
         "plots": captions,
         "fit_plot": "plot-answer-time" if lines else None,
@@ -62,7 +88,64 @@ def speed_section(
         "own_lengths": own_lengths(alone, models, lengths),
         "warnings": [f"{n}: {text}." for n, one in measured.items() for text in one["warnings"]],
     }
-    return section, drawn
+    return section, {**drawn, **over_rates}
+
+
+def _points(
+    measured: Mapping[str, Latency],
+    kinds: Mapping[str, str],
+    good: Mapping[str, Mapping[str, Any]],
+    part: str,
+) -> list[dict[str, Any]]:
+    """Return every model's cells or rates, with their goodput where there are limits."""
+    return [
+        {"model": name, "kind": kinds[name], **point}
+        | {"good": good[name][part][i] if name in good else None}
+        for name, one in measured.items()
+        for i, point in enumerate(one[part])
+    ]
+
+
+def _server(name: str, latency: Latency) -> dict[str, Any]:
+    """Return what one server took, whether it had a prefix cache, and how it was warmed up."""
+    return {
+        "model": name,
+        **latency["footprint"],
+        "prefix_caching": latency["setup"]["server"].get("prefix_caching"),
+        "warmup": latency["warmup"],
+        "client": latency["client"],
+    }
+
+
+def _residuals(name: str, fits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return how far each cell lies from its plane, in % of the plane, with its error."""
+    rows = []
+    for fit in fits:
+        for one in fit["plane"]["residuals"]:
+            unit = one["fitted_ms"] / 100
+            share, error = one["residual_ms"] / unit, 2 * (one["stderr_ms"] or 0.0) / unit
+            place = {key: one[key] for key in ("prompt_tokens", "output_tokens", "fitted_ms")}
+            bounds = {"share": share, "low": share - error, "high": share + error}
+            rows.append({"model": name, "concurrency": fit["concurrency"], **place, **bounds})
+    return rows
+
+
+def _rate_plots(
+    rates: Sequence[Mapping[str, Any]], colors: Mapping[str, str]
+) -> tuple[dict[str, dict], list[tuple[str, str]]]:
+    """Return a plot per time over the arrival rate, by id, and their captions."""
+    drawn, captions = {}, []
+    for time, name in (("ttft_ms", "Time to first token"), ("tpot_ms", "Time per further token")):
+        points = [
+            {**{key: r[key] for key in ("model", "kind", "rate_per_s")}, **r[time]}
+            for r in rates
+            if r[time]["p50"] is not None
+        ]
+        if points:
+            id_ = f"plot-{time.replace('_', '-')}-rates"
+            drawn[id_] = plots.latency_lines(points, colors, "ms", over="rate_per_s")
+            captions.append((id_, f"{name}, requests arriving at random"))
+    return drawn, captions
 
 
 def _grid_plots(
@@ -102,41 +185,12 @@ def _terms(fit: Mapping[str, Any]) -> dict[str, Any]:
         "b": answer["b_ms"],
         "k": answer["k_ms_per_token"],
         "c": fit["first_token"]["c_ms_per_token"],
+        "covariance": answer["covariance"],
         "r_squared": answer["r_squared"],
         "n": answer["n"],
+        "worst_share": fit["plane"]["worst_share"],
+        "holds": fit["plane"]["holds"],
     }
-
-
-def own_lengths(
-    fits: Sequence[Mapping[str, Any]],
-    models: Sequence[Mapping[str, Any]],
-    lengths: Mapping[str, float | None],
-) -> list[dict[str, Any]]:
-    """Return each model's time for an answer of its own mean length, and why it changed.
-
-    t = b + k x, so t1 - t0 = (b1 - b0) + (k1 - k0) x0 + k1 (x1 - x0): the last part is due to
-    longer answers, the first two to the model. ``lengths`` holds x, the mean number of tokens
-    of each model's own answers. 0 is the model that 1 starts from.
-    """
-    known = {
-        f["model"]: (f["b"]["value"], f["k"]["value"], lengths[f["model"]])
-        for f in fits
-        if f["b"]["value"] is not None and lengths.get(f["model"]) is not None
-    }
-    rows = []
-    for model in models:
-        if model["name"] not in known:
-            continue
-        b1, k1, x1 = known[model["name"]]
-        row = {"model": model["name"], "tokens": x1, "ms": b1 + k1 * x1}
-        changes: dict[str, float | None] = dict.fromkeys(("by_length", "by_speed", "change"))
-        if model["base"] in known:
-            b0, k0, x0 = known[model["base"]]
-            changes["by_length"] = k1 * (x1 - x0)
-            changes["by_speed"] = (b1 - b0) + (k1 - k0) * x0
-            changes["change"] = changes["by_length"] + changes["by_speed"]
-        rows.append({**row, **changes})
-    return rows
 
 
 def _by_prompt(
@@ -178,31 +232,27 @@ def _medians(cells: Sequence[Mapping[str, Any]], lowest: int | None) -> list[dic
 def _lines(
     fits: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return points of each fitted line, with the interval that b's and k's bounds span.
-
-    The bounds of b and k are taken together, which is wider than the interval of the line
-    itself: their errors are correlated, and by how much is not kept.
-    """
+    """Return points of each fitted line with its 95 % interval."""
     longest = max((c["output_tokens"] for c in cells), default=1)
     points = []
     for fit in fits:
         b, k = fit["b"], fit["k"]
         if b["value"] is None or k["value"] is None:
             continue
-        bounded = None not in (b["low"], b["high"], k["low"], k["high"])
+        # Student's factor, as b's own interval has it
+        factor = (b["high"] - b["low"]) / 2 / b["stderr"] if b["stderr"] else 0.0
         for i in range(FIT_POINTS):
             x = longest * i / (FIT_POINTS - 1)
             middle = b["value"] + k["value"] * x
-            low = b["low"] + k["low"] * x if bounded else middle
-            high = b["high"] + k["high"] * x if bounded else middle
+            half = factor * line_error(fit, x)
             points.append(
                 {
                     "model": fit["model"],
                     "kind": fit["kind"],
                     "tokens": x,
                     "ms": middle,
-                    "low": low,
-                    "high": high,
+                    "low": middle - half,
+                    "high": middle + half,
                 }
             )
     return points

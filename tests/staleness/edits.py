@@ -397,8 +397,11 @@ CHANGED = [
         {f"measure_loss {BASE}", f"measure_loss {RUN}", JUDGED, *TOLD},
     ),
     Edit(
-        "the metrics of a dataset",
-        set_key("datasets", "d", "metrics", to=["exact_match"]),
+        "the metrics of a dataset, and a limit on latency",
+        lambda p: (
+            set_key("datasets", "d", "metrics", to=["exact_match"])(p),
+            set_key("latency", "slo", to={"ttft_ms": 50})(p),
+        ),
         {*ANSWERS, *TOLD},
     ),
     Edit(

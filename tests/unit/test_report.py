@@ -9,7 +9,7 @@ from lxml import html
 import build_report
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
-from sftflow import judgements, lineage, plots, report, samples, speed, verdicts
+from sftflow import judgements, lineage, plots, report, samples, verdicts
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -58,7 +58,8 @@ EMPTY = {
     "in_context": [],
     "opinions": {"judged": [], "people": []},
     "speed": {key: [] for key in ("fits", "plots", "fit_plot", "cells", "setup", "models")}
-    | {"warnings": [], "own_lengths": []},
+    | {"warnings": [], "own_lengths": [], "rates": [], "servers": [], "limits": {}}
+    | {"residual_plot": None, "by_prompt": []},
     "answers": {"removed": False, "samples": []},
     "runs": [],
     "many_runs": False,
@@ -227,24 +228,20 @@ def test_samples_are_spread_evenly():
     assert samples.spread(3, 5) == [0, 1, 2]
 
 
-def test_a_slower_answer_is_split_into_length_and_speed():
-    def fit(model, b, k):
-        return {"model": model, "b": {"value": b}, "k": {"value": k}}
+def test_load_goodput_and_the_server_are_on_the_page(page):
+    text = visible(page)
+    assert "support: 2 requests/s is the highest rate measured that was served within" in text
+    assert "8.5 falls behind" in text
+    assert (
+        "Good is the share of requests, and how many per second, within TTFT ≤ 30 ms, all" in text
+    )
+    assert "21.5 3,406 – 174,720 8 requests off" in text  # start, memory, no GPU, cache
 
-    models = [{"name": "t", "base": "b"}, {"name": "b", "base": None}]
-    base, tuned = speed.own_lengths(
-        [fit("b", 10, 2), fit("t", 12, 3)], models[::-1], {"b": 20, "t": 50}
-    )
-    # base 10 + 2*20 = 50; tuned 12 + 3*50 = 162; 3*(50-20) = 90 by length, 2 + 1*20 = 22 by speed
-    assert (base["ms"], base["change"]) == (50, None)
-    assert (tuned["ms"], tuned["change"], tuned["by_length"], tuned["by_speed"]) == (
-        162,
-        112,
-        90,
-        22,
-    )
-    (alone,) = speed.own_lengths([fit("t", 12, 3)], models, {"t": 50})
-    assert alone["change"] is None
+
+def test_the_share_of_longer_answers_is_said(page):
+    # lengths 64 and 27: (3.92 + 3.95) / 2 * -37 = -145.6; 0.3 + 0.03 * 45.5 = 1.665
+    said = "of the speed-up comes from shorter answers (27.0 tokens instead of 64.0): −146 ms"
+    assert said in visible(page)
 
 
 @pytest.mark.parametrize(

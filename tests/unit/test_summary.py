@@ -49,6 +49,14 @@ def test_every_measurement_is_one_row(results):
     assert table["tiny", "latency", "fit.b_ms"]["value"] == "13.1"
     assert table["tiny", "latency", "fit.k_ms_per_token[c4]"]["stderr"] == "0.02"
     assert table["tiny", "latency", "ttft_ms.p95[p128,o64,c1]"]["stderr"] == ""
+    assert table["tiny", "latency", "ttft_ms.p50[r8.5]"]["n"] == "12"
+    assert table["tiny", "latency", "server.start_s"]["value"] == "21.5"
+    assert ("tiny", "latency", "server.gpu_memory_mib") not in table
+    # of ten requests one is at the p99, 1.31 times the median of 19.5 ms: under the limit of 30
+    assert table["tiny", "latency", "slo_attainment[p128,o64,c1]"]["value"] == "1.0"
+    assert table["tiny", "latency", "slo_attainment[r8.5]"]["value"] == "0.0"
+    assert table["tiny", "latency", "goodput_per_s[r2]"]["value"] == "5.0"  # 10 in 2 s
+    assert table["tiny", "latency", "goodput.highest_rate_per_s"]["value"] == "2.0"
 
 
 def test_the_same_results_give_the_same_bytes(results):
@@ -90,7 +98,7 @@ def test_a_set_that_was_not_asked_of_a_model_is_no_gap():
 def test_a_malformed_file_is_named_in_one_sentence(results, path, text, said):
     (results / "eval/tiny" / path).write_text(text)
     with pytest.raises(StageError, match=said) as error:
-        measurements(results, SPEC["models"][0])
+        measurements(results, SPEC["models"][0], SPEC["slo"])
     assert path in str(error.value)
     assert "\n" not in str(error.value)
 
