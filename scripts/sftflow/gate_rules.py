@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.gates import BENCHMARK, Rule, parsed
-from sftflow.measured import QUANTILES, TIMES, cell_name
+from sftflow.goodput import limits
+from sftflow.measured import QUANTILES, SERVER, TIMES, cell_name, rate_name
 from sftflow.plan import judged_pairs, model_datasets, model_suites, models, sheet_models
 from sftflow.scoring import METRICS
 from sftflow.sheets import CRITERIA
@@ -153,9 +154,18 @@ def _suite_metrics(suite: dict[str, Any], root: Path) -> Iterator[str]:
 
 def _latency_metrics(grid: dict[str, Any]) -> Iterator[str]:
     cells = itertools.product(grid["prompt_tokens"], grid["output_tokens"], grid["concurrency"])
-    for sizes in cells:
-        names = ("prompt_tokens", "output_tokens", "concurrency")
-        place = cell_name(dict(zip(names, sizes, strict=True)))
+    names = ("prompt_tokens", "output_tokens", "concurrency")
+    grid_places = [cell_name(dict(zip(names, sizes, strict=True))) for sizes in cells]
+    rate_places = [rate_name({"rate_per_s": rate}) for rate in grid["rates"]]
+    for place in grid_places + rate_places:
         yield from (f"{time}.{quantile}[{place}]" for time in TIMES for quantile in QUANTILES)
         yield f"tokens_per_s[{place}]"
+        if limits(grid["slo"]):
+            yield from (f"slo_attainment[{place}]", f"goodput_per_s[{place}]")
+    for place in rate_places:
+        yield from (f"itl_ms.{quantile}[{place}]" for quantile in QUANTILES)
+        yield f"requests_per_s[{place}]"
+    if rate_places and limits(grid["slo"]):
+        yield "goodput.highest_rate_per_s"
     yield from (f"fit.{name}" for name in FITS)
+    yield from (f"server.{name}" for name in SERVER)

@@ -18,6 +18,7 @@ from sftflow.summary import Measurement
 
 QUANTILES = ("p50", "p95", "p99")
 TIMES = ("ttft_ms", "tpot_ms", "e2e_ms")
+SERVER = ("start_s", "peak_rss_mib", "gpu_memory_mib", "kv_cache_tokens")
 
 Figures = Iterator[tuple[str, Mapping[str, Any]]]  # metric, {value, stderr, n}
 
@@ -101,7 +102,7 @@ def latency_figures(latency: Mapping[str, Any]) -> Figures:
         for name, said in fit_terms(fit).items():
             yield f"fit.{name}{place}", said
 
-    for name in ("start_s", "peak_rss_mib", "gpu_memory_mib", "kv_cache_tokens"):
+    for name in SERVER:
         if latency["footprint"][name] is not None:
             yield f"server.{name}", {"value": latency["footprint"][name]}
 

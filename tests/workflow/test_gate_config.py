@@ -65,6 +65,20 @@ def test_what_will_be_measured_may_be_a_gate(folder, rule):
 
 
 @pytest.mark.parametrize(
+    "rule",
+    [
+        "ttft_ms.p95[r4] <= 300",
+        "slo_attainment[r4] >= 0.9",
+        "goodput.highest_rate_per_s >= 4",
+        "server.peak_rss_mib <= 8000",
+    ],
+)
+def test_what_is_measured_at_a_rate_may_be_a_gate(folder, rule):
+    asked = {"rates": [4], "slo": {"ttft_ms": 200}}
+    assert load(folder, with_gates(rule, latency=asked))["gates"]["rules"] == [rule]
+
+
+@pytest.mark.parametrize(
     ("rule", "said"),
     [
         ("talk.exactmatch >= 0.9", "did you mean 'talk.exact_match'?"),
