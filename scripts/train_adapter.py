@@ -86,6 +86,7 @@ class Run:
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""
         from sftflow.averaging import average_of
+        from sftflow.packing import check_rows_are_apart, packed_rows
         from sftflow.trainer import MaskedTrainer, score_trained_positions_only
         from sftflow.training import schedule, start_model, trainer_settings
 
@@ -100,9 +101,12 @@ class Run:
             self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
         adapter = prepare(model, spec, self.base["name"], self.plan.steps, str(self.args.model))
         average = average_of(spec["training"]["average_checkpoints"], self.plan)
+        packed = spec["training"]["batching"] == "packed"
+        collator = packed_rows(model, self.tokenizer, self.base["name"]) if packed else None
         trainer = MaskedTrainer(
             model=model,
             args=settings,
+            data_collator=collator,
             train_dataset=self.train,
             eval_dataset=self.validation if evaluates else None,
             processing_class=self.tokenizer,
@@ -110,7 +114,7 @@ class Run:
             callbacks=[*self._callbacks(model, evaluates), *([average] if average else [])],
         )
         trainer.weigh_tokens()
-        trainer.average = average
+        trainer.average, trainer.batching = average, spec["training"]["batching"]
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
         trainer.ranked = spec["method"] == "adalora"
@@ -118,7 +122,13 @@ class Run:
         if moves_weights(spec):
             keep_initial(trainer.model, self.folder)
         check_labels(trainer, self.train)
+        if packed and not self._is_sharded():
+            check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
         return trainer
+
+    def _is_sharded(self) -> bool:
+        """Return whether no process holds the whole model."""
+        return is_launched() and self.spec["launch"]["strategy"] in SHARDED
 
     def _callbacks(self, model: Any, evaluates: bool) -> list[Any]:
         """Return what looks on while the trainer trains."""
@@ -130,7 +140,7 @@ class Run:
         shown = self.validation if evaluates else self.train
         shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
         callbacks = [Watch(model.config.get_text_config().vocab_size)]
-        if not (is_launched() and spec["launch"]["strategy"] in SHARDED):  # no whole model
+        if not self._is_sharded():
             callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
         if spec["method"] == "adalora":
             callbacks.append(Ranks())
@@ -172,6 +182,7 @@ class Run:
             "steps": state.global_step,
             "epochs": state.epoch,
             "tokens": state.num_input_tokens_seen,
+            **trainer.token_counts(),
             "parameters": sum(n for n, _ in parameters),
             "trainable_parameters": trainable,
             "best_step": best,

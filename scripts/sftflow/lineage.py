@@ -195,9 +195,21 @@ def run_row(
         "validation_loss": counts.get(
             "averaged_eval_loss", counts.get("best_eval_loss", min(validation, default=None))
         ),
+        "computed": computed_share(counts, training),
         "merged": merge_proof(known.get(f"models/{name}", {})),
         "settings": flat_settings({**shown, **facts}),
     }
+
+
+def computed_share(counts: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
+    """Say how much of what a training computed were tokens; None if that was not counted."""
+    if "efficiency" not in counts:
+        return None
+    share, tokens = counts["efficiency"], counts["computed_tokens"]
+    return (
+        f"{share:.1%} of the {tokens:,} tokens computed are tokens of rows, the others padding "
+        f"({training['batching']} batches)."
+    )
 
 
 def merge_proof(manifest: Mapping[str, Any]) -> str | None:

@@ -123,6 +123,11 @@ def _training_faults(config: dict, run: dict) -> Iterator[str]:
             "training.average_checkpoints: stands beside early_stopping_patience, with which the "
             "last steps are not known before; leave one of them out"
         )
+    if training["batching"] == "packed" and not METHODS[method].in_layers:
+        yield (
+            f"training.batching: with {method} vectors stand before each row, and packed rows "
+            "have one beginning; use grouped"
+        )
     yield from _sharded_faults(run)
 
 

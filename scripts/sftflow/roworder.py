@@ -12,15 +12,15 @@ from sftflow.stage import StageError
 POOL_GROUPS = 50  # groups sorted together: as transformers' LengthGroupedSampler
 
 
-class GroupedByLength(torch.utils.data.Sampler[int]):
-    """Every row once per epoch, in groups of like length, so that little is padding.
+class Shuffled(torch.utils.data.Sampler[int]):
+    """Every row once per epoch in any order, which is a function of seed and epoch alone.
 
-    The order is a function of seed and epoch alone. That of transformers' sampler hangs on
-    the global random state, so a resumed training would see other batches.
+    The orders of transformers' samplers hang on the global random state, so a resumed training
+    would see other batches.
     """
 
     def __init__(self, lengths: Sequence[int], group: int, seed: int) -> None:
-        """Order rows of ``lengths`` (tokens) in groups of ``group`` rows."""
+        """Order rows of ``lengths`` (tokens); an optimizer step takes ``group`` rows."""
         self.lengths = np.asarray(lengths)
         self.group, self.seed, self.epoch = group, seed, 0
 
@@ -35,7 +35,16 @@ class GroupedByLength(torch.utils.data.Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield row numbers."""
         random = np.random.default_rng([self.seed, self.epoch])
-        order = random.permutation(len(self.lengths))
+        yield from map(int, self._ordered(random.permutation(len(self.lengths)), random))
+
+    def _ordered(self, order: np.ndarray, _random: np.random.Generator) -> np.ndarray:
+        return order
+
+
+class GroupedByLength(Shuffled):
+    """Groups of rows of like length, so that little is padding."""
+
+    def _ordered(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
         pool = self.group * POOL_GROUPS
         groups = []
         for start in range(0, len(order), pool):
@@ -44,10 +53,29 @@ class GroupedByLength(torch.utils.data.Sampler[int]):
             groups += [rows[at : at + self.group] for at in range(0, len(rows), self.group)]
         whole = [g for g in groups if len(g) == self.group]
         rest = [g for g in groups if len(g) < self.group]  # last, or it would shift the others
-        for index in random.permutation(len(whole)):
-            yield from map(int, whole[index])
-        for rows in rest:
-            yield from map(int, rows)
+        return np.concatenate([*(whole[i] for i in random.permutation(len(whole))), *rest])
+
+
+class EvenBatches(Shuffled):
+    """The steps of Shuffled, row for row; within a step each batch gets about as many tokens."""
+
+    def __init__(self, lengths: Sequence[int], group: int, seed: int, batch: int) -> None:
+        """Order rows of ``lengths``; a step takes ``group`` rows, ``batch`` at a time."""
+        super().__init__(lengths, group, seed)
+        self.batches = group // batch
+
+    def _ordered(self, order: np.ndarray, _random: np.random.Generator) -> np.ndarray:
+        steps = [order[at : at + self.group] for at in range(0, len(order), self.group)]
+        return np.concatenate([self._dealt(rows) for rows in steps])
+
+    def _dealt(self, rows: np.ndarray) -> np.ndarray:
+        """Deal rows to batches by falling length, in turns there and back."""
+        if len(rows) < self.group:  # a last, smaller step keeps its batches full
+            return rows
+        by_length = rows[np.argsort(-self.lengths[rows], kind="stable")]
+        turns = by_length.reshape(-1, self.batches)  # (rows of a batch, batches)
+        turns[1::2] = turns[1::2, ::-1]
+        return turns.T.reshape(-1)
 
 
 class KeptOrder(torch.utils.data.Sampler[int]):
@@ -71,3 +99,39 @@ class KeptOrder(torch.utils.data.Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield row numbers."""
         yield from self.rows.tolist()
+
+
+def row_sampler(
+    lengths: Sequence[int], batching: str, group: int, batch: int, seed: int
+) -> torch.utils.data.Sampler[int]:
+    """Return the order of shuffled rows for padded, grouped or packed batches."""
+    if batching == "packed":
+        return EvenBatches(lengths, group, seed, batch)
+    return (GroupedByLength if batching == "grouped" else Shuffled)(lengths, group, seed)
+
+
+def computed_tokens(
+    sampler: torch.utils.data.Sampler[int],
+    lengths: Sequence[int],
+    group: int,
+    batch: int,
+    steps: int,
+    packed: bool,
+) -> tuple[int, int]:
+    """Return the tokens of rows in ``steps`` steps, and the tokens computed with padding.
+
+    Counted by going through the orders again, so that a resumed training has the same figures.
+    """
+    known = np.asarray(lengths)
+    real = computed = epoch = 0
+    while steps > 0:
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        seen = known[list(sampler)][: steps * group]
+        for at in range(0, len(seen), batch):
+            rows = seen[at : at + batch]
+            real += int(rows.sum())
+            computed += int(rows.sum() if packed else len(rows) * rows.max())
+        steps -= -(-len(seen) // group)
+        epoch += 1
+    return real, computed

@@ -24,7 +24,7 @@ from sftflow.manifests import write_text
 from sftflow.masks import IGNORED
 from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.ranks import all_ranks, orthogonality
-from sftflow.roworder import GroupedByLength, KeptOrder
+from sftflow.roworder import KeptOrder, computed_tokens, row_sampler
 from sftflow.stage import Progress, StageError
 from sftflow.tokenweights import WeighsTokens, loss_total
 from sftflow.trainstate import has_state, load_state, save_state
@@ -49,6 +49,7 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
     """SFTTrainer on rows that already have labels."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles
+    batching = "grouped"  # as in row_sampler
     own_optimizer: Callable[[MaskedTrainer], Any] | None = None  # None: the same rate for all
     own_state = False  # checkpoints hold what PEFT does not save of this method
     ranked = False  # AdaLoRA
@@ -94,11 +95,29 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
             self._load_best_model()
 
     def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
-        if self.kept_order is not None:
-            return KeptOrder(self.train_dataset["length"], self.kept_order)
-        group = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         lengths = self.train_dataset["length"]
-        return GroupedByLength(lengths, group * self.args.world_size, self.args.seed)
+        if self.kept_order is not None:
+            return KeptOrder(lengths, self.kept_order)
+        batch = self.args.per_device_train_batch_size
+        return row_sampler(lengths, self.batching, self._step_rows(), batch, self.args.seed)
+
+    def _step_rows(self) -> int:
+        """Return the rows behind an optimizer step, all processes together."""
+        args = self.args
+        batches = args.gradient_accumulation_steps * args.world_size
+        return args.per_device_train_batch_size * batches
+
+    def token_counts(self) -> dict[str, Any]:
+        """Return how many tokens the steps taken computed, padding included."""
+        real, computed = computed_tokens(
+            self._get_train_sampler(),
+            self.train_dataset["length"],
+            self._step_rows(),
+            self.args.per_device_train_batch_size,
+            self.state.global_step,
+            self.batching == "packed",
+        )
+        return {"computed_tokens": computed, "efficiency": round(real / computed, 4)}
 
     def create_model_card(self, *_args, **_kwargs) -> None:
         """Write none: it would go beside the checkpoints."""

@@ -124,7 +124,7 @@ def trainer_settings(
     import torch
     from trl import SFTConfig
 
-    checkpointing = training["gradient_checkpointing"]
+    checkpointing, packed = training["gradient_checkpointing"], training["batching"] == "packed"
     same = ("learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "seed")
     same += ("per_device_train_batch_size", "gradient_accumulation_steps")
     return SFTConfig(
@@ -150,7 +150,8 @@ def trainer_settings(
         logging_steps=plan.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # it would show the last good loss instead of NaN
-        include_num_input_tokens_seen="non_padding",
+        # packed rows have no padding, and a row may hold the padding token
+        include_num_input_tokens_seen="all" if packed else "non_padding",
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # labels are ours, nothing to prepare

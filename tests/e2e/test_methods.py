@@ -25,7 +25,7 @@ VARIANTS = {
     "three-in-one": {"use_rslora": True, "init": "pissa", "lr_ratio": 4},
 }
 TRAINING = {  # beside it, so that a resume is tested with these too
-    "three-in-one": {"neftune_noise_alpha": 5.0},
+    "three-in-one": {"neftune_noise_alpha": 5.0, "batching": "packed"},
     "full": {"layerwise_lr_decay": 0.7},
     "last_n_layers": {"average_checkpoints": 3},
 }
@@ -43,7 +43,12 @@ def spec_of(name):
     """Return the spec of the run ``name``: a variant of LoRA, or a method."""
     training = {**toy.SPEC["training"], "num_train_epochs": 2, **TRAINING.get(name, {})}
     if name in VARIANTS:
-        return {**toy.SPEC, "run": name, "training": training, "lora": {**LORA, **VARIANTS[name]}}
+        return {
+            **toy.SPEC,
+            "run": name,
+            "training": training,
+            "lora": {**LORA, **VARIANTS[name]},
+        }
     plain = {key: value for key, value in toy.SPEC.items() if key != "lora"}
     training["learning_rate"] = RATES.get(name, 3e-3)
     spec = {**plain, "run": name, "method": name, "training": training, **options(name)}
@@ -216,6 +221,13 @@ def test_what_is_kept_is_the_mean_of_the_last_checkpoints(trained, folder, monke
     name = "model.layers.1.mlp.up_proj.weight"
     assert float((kept[name] - steps[-1][name]).abs().max()) > 1e-4
     assert abs(counts["averaged_eval_loss"] - losses(folder, "last_n_layers")[1][-1]) > 1e-5
+
+
+def test_efficiency_is_recorded(trained):
+    counts = {name: manifest["counts"] for name, manifest in trained.items()}
+    packed, grouped = counts["three-in-one"], counts["lora"]
+    assert packed["tokens"] == packed["computed_tokens"] == grouped["tokens"]
+    assert packed["efficiency"] == 1 > grouped["efficiency"] > 0.8
 
 
 def test_a_run_starts_from_another_ones_model(trained, folder):

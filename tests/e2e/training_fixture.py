@@ -43,6 +43,7 @@ SPEC = {
         "max_steps": None,
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2,
+        "batching": "grouped",
         "lr_scheduler_type": "cosine",
         "warmup_ratio": 0.1,
         "weight_decay": 0.01,

@@ -4,11 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from sftflow.checkpoints import fault
+from sftflow.roworder import GroupedByLength, KeptOrder
 from sftflow.stage import StageError
 from sftflow.trainer import (
     Answers,
-    GroupedByLength,
-    KeptOrder,
     MaskedTrainer,
     Watch,
     score_trained_positions_only,
@@ -74,26 +73,36 @@ TRAINING = {
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 1,
     "neftune_noise_alpha": None,
+    "batching": "grouped",
 }
 
 
 def small_trainer(folder, rows, **training):
+    import torch
     from chat_fixture import shipped
     from datasets import Dataset
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from sftflow.packing import packed_rows
     from sftflow.training import Schedule, trainer_settings
 
     tokenizer = shipped("chatml")
+    settings = {**TRAINING, **training}
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": len(tokenizer)}
     plan = Schedule(2, 4, 4, 1, 0, 1)
-    return MaskedTrainer(
-        model=LlamaForCausalLM(LlamaConfig(**sizes)),
-        args=trainer_settings({**TRAINING, **training}, plan, folder, "float32", False),
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**sizes))
+    packed = settings["batching"] == "packed"
+    trainer = MaskedTrainer(
+        model=model,
+        args=trainer_settings(settings, plan, folder, "float32", False),
+        data_collator=packed_rows(model, tokenizer, "small") if packed else None,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
+    trainer.batching = settings["batching"]
+    return trainer
 
 
 def test_batches_come_in_the_kept_order(tmp_path):

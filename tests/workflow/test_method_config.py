@@ -25,6 +25,9 @@ CHECKPOINTING = {"gradient_checkpointing": True}
 FSDP = {"num_processes": 2, "strategy": "fsdp"}
 SMALL = {"sources": ["mine"], "split": {"validation": 0}}
 
+PACKED = {"batching": "packed"}
+
+
 BROKEN = {
     "option of another method": (
         run(ia3={}),
@@ -45,6 +48,14 @@ BROKEN = {
     ),
     "pissa for a method": (run("pissa"), "PiSSA is lora with lora.init: pissa"),
     "misspelt method": (run("last_layers"), "'last_layers' is not known; did you mean 'last_n_la"),
+    "packed rows with a prompt": (
+        run("prompt", measure=False, training=PACKED),
+        "runs.r.training.batching: with prompt vectors stand before each row, and packed rows",
+    ),
+    "unknown batching": (
+        run(training={"batching": "packing"}),
+        "batching: 'packing' is not known; did you mean 'packed'?",
+    ),
     "prefix to be measured": (
         run("prefix"),
         "runs.r.method: what prefix trains can't be merged into plain weights, and the server",
