@@ -32,6 +32,8 @@ rule train_adapter:
         code=code("train_adapter"),
         packages=packages("train"),
         spec=train_spec,
+        places=["texts"],
+        texts=trained_texts_digest,
         templated=templated_folder,
         start=start_folder,
         checkpoints="results/runs/{run}/checkpoints",

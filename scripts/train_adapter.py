@@ -24,6 +24,7 @@ from sftflow.adapting import moves_weights, prepare
 from sftflow.checkpoints import fingerprint, newest_valid, remove_others, step_of
 from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.history import evaluations_since_best, had_stopped, history_csv, history_rows
+from sftflow.jobs import project_path
 from sftflow.launching import SHARDED, is_first, is_launched, launch_again
 from sftflow.manifests import (
     canonical_json,
@@ -58,7 +59,9 @@ class Run:
         """Check all that can be checked before the model is loaded."""
         from sftflow.training import computing_dtype, require_quantisation
 
-        self.args, self.spec = args, spec
+        self.args = args
+        self.spec = {key: spec[key] for key in spec if key != "texts"}  # a place is no setting
+        self.texts = {name: project_path(path) for name, path in spec.get("texts", {}).items()}
         self.patience = spec["training"]["early_stopping_patience"]
         self.templated = read_manifest(args.templated / "manifest.json")
         self.tokenizer = load_tokenizer(args.model)
@@ -74,10 +77,11 @@ class Run:
             "sha256": sha256_file(args.model / START_SUMS),
         }
         self.fingerprint = fingerprint(
-            spec=json.loads(canonical_json(spec)),
+            spec=json.loads(canonical_json(self.spec)),
             templated=sha256_file(args.templated / "SHA256SUMS"),
             model=self.base["sha256"],
             dtype=self.dtype,
+            texts={name: sha256_file(path) for name, path in self.texts.items()},
             code=args.code,
             packages={name: version(name) for name in PACKAGES},
         )
@@ -86,6 +90,7 @@ class Run:
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""
         from sftflow.averaging import average_of
+        from sftflow.ewc import anchor_of
         from sftflow.packing import check_rows_are_apart, packed_rows
         from sftflow.trainer import MaskedTrainer, score_trained_positions_only
         from sftflow.training import schedule, start_model, trainer_settings
@@ -124,6 +129,7 @@ class Run:
         check_labels(trainer, self.train)
         if packed and not self._is_sharded():
             check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
+        trainer.anchor = anchor_of(spec["training"], trainer.model, self.tokenizer, self.texts)
         return trainer
 
     def _is_sharded(self) -> bool:
@@ -189,6 +195,7 @@ class Run:
             "best_eval_loss": state.best_metric,
             "kept_step": best if keep_best and not averaged else state.global_step,
             **({"stopped_early": self._stopped_early(trainer)} if self.patience else {}),
+            **({"ewc_penalty": trainer.anchor.penalty().item()} if trainer.anchor else {}),
             **averaged,
         }
 
@@ -272,6 +279,7 @@ class Run:
                 "train": args.templated / "train.parquet",
                 "validation": args.templated / "validation.parquet",
                 "model": args.model / START_SUMS,
+                **self.texts,
             },
             counts=counts,
             packages=PACKAGES,

@@ -37,7 +37,21 @@ def train_spec(wildcards):
     keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
         keys.append("order")
-    return spec_text(run=wildcards.run, **{k: run[k] for k in keys})
+    texts = {name: CONFIG["texts"][name] for name in trained_texts(run)}
+    return spec_text(run=wildcards.run, texts=texts, **{k: run[k] for k in keys})
+
+
+def trained_texts(run):
+    """Return the names of the texts that a run's training reads."""
+    return [] if run["training"]["ewc"] is None else [run["training"]["ewc"]["text"]]
+
+
+def trained_texts_digest(wildcards):
+    """Return what those texts say."""
+    names = trained_texts(CONFIG["runs"][wildcards.run])
+    return sha256_json(
+        {n: content_digest(project_path(CONFIG["texts"][n])) for n in names}
+    )
 
 
 def merge_spec(wildcards):

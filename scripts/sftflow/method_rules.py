@@ -128,7 +128,27 @@ def _training_faults(config: dict, run: dict) -> Iterator[str]:
             f"training.batching: with {method} vectors stand before each row, and packed rows "
             "have one beginning; use grouped"
         )
+    yield from _ewc_faults(config, run)
     yield from _sharded_faults(run)
+
+
+def _ewc_faults(config: dict, run: dict) -> Iterator[str]:
+    """EWC needs gradients of the weights that move, and to know how far they have moved."""
+    method, ewc = run["method"], run["training"]["ewc"]
+    if ewc is None:
+        return
+    if ewc["text"] not in config["texts"]:
+        known = ", ".join(config["texts"]) or "none"
+        yield f"training.ewc.text: there is no text '{ewc['text']}' under texts; there are: {known}"
+    if method == "qlora":
+        yield "training.ewc: needs weights of 16 bits or more; use method lora"
+    elif method != "lora" and not METHODS[method].plain:
+        ways = ", ".join(name for name, m in METHODS.items() if m.plain)
+        yield f"training.ewc: is for lora, {ways}, not {method}; leave it out"
+    if method == "lora" and run["lora"]["use_dora"]:
+        yield "training.ewc: stands beside lora.use_dora; leave one of them out"
+    if method == "lora" and run["lora"]["init"] in MUTATING:
+        yield f"training.ewc: stands beside lora.init {run['lora']['init']}; leave one of them out"
 
 
 def _sharded_faults(run: dict) -> Iterator[str]:
@@ -138,6 +158,6 @@ def _sharded_faults(run: dict) -> Iterator[str]:
         if METHODS[method].own_state or moved:
             what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
             yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
-        for key in ("layerwise_lr_decay", "average_checkpoints"):
+        for key in ("layerwise_lr_decay", "average_checkpoints", "ewc"):
             if training[key] is not None:
                 yield f"launch.strategy: {strategy} does not work with training.{key}; use ddp"

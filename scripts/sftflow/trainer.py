@@ -20,6 +20,7 @@ from trl import SFTTrainer
 
 from sftflow.averaging import Average
 from sftflow.checkpoints import prune, seal
+from sftflow.ewc import Anchor
 from sftflow.manifests import write_text
 from sftflow.masks import IGNORED
 from sftflow.nonfinite import StopsAtNoNumber
@@ -54,6 +55,7 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
     own_state = False  # checkpoints hold what PEFT does not save of this method
     ranked = False  # AdaLoRA
     average: Average | None = None  # of the weights at several steps
+    anchor: Anchor | None = None  # EWC
 
     def create_optimizer(self, model=None):
         """Return the optimizer, made anew if the method has one of its own."""
@@ -62,17 +64,19 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
         return super().create_optimizer(model)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the loss; in an AdaLoRA training it also pulls matrices towards orthogonal ones.
+        """Return the loss; in training it also has the gradient of what else is asked for.
 
-        That pull has a gradient and no value, so that losses can be compared between methods.
+        AdaLoRA pulls matrices towards orthogonal ones, EWC weights towards those of the start.
+        Such a pull has a gradient and no value, so that losses can be compared between runs.
         """
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if not (self.ranked and self.model.training):
+        if not self.model.training:
             return loss
-        # The loss of a part of a batch is its share of the sum; so must this be.
+        pulls = [orthogonality(self.model)] if self.ranked else []
+        pulls += [self.anchor.penalty()] if self.anchor else []
+        # The loss of a part of a batch is its share of the sum; so must these be.
         steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
-        penalty = orthogonality(self.model) / steps
-        return loss + (penalty - penalty.detach())
+        return loss + sum((pull - pull.detach()) / steps for pull in pulls)
 
     def _save(self, output_dir=None, state_dict=None) -> None:
         with all_ranks(self.model) if self.ranked else nullcontext():

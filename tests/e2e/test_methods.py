@@ -1,6 +1,8 @@
 """Every training method for real, on the very small model; one process imports torch once."""
 
 import os
+import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,9 +26,10 @@ VARIANTS = {
     "olora": {"init": "olora"},
     "three-in-one": {"use_rslora": True, "init": "pissa", "lr_ratio": 4},
 }
+EWC = {"text": "general", "lambda": 1.0, "samples": 8}
 TRAINING = {  # beside it, so that a resume is tested with these too
     "three-in-one": {"neftune_noise_alpha": 5.0, "batching": "packed"},
-    "full": {"layerwise_lr_decay": 0.7},
+    "full": {"layerwise_lr_decay": 0.7, "ewc": EWC},
     "last_n_layers": {"average_checkpoints": 3},
 }
 OTHERS = [name for name in METHODS if name not in ("lora", "qlora")]
@@ -42,16 +45,18 @@ def options(method):
 def spec_of(name):
     """Return the spec of the run ``name``: a variant of LoRA, or a method."""
     training = {**toy.SPEC["training"], "num_train_epochs": 2, **TRAINING.get(name, {})}
+    texts = {"texts": {"general": "general.txt"}} if training["ewc"] else {}
     if name in VARIANTS:
         return {
             **toy.SPEC,
+            **texts,
             "run": name,
             "training": training,
             "lora": {**LORA, **VARIANTS[name]},
         }
     plain = {key: value for key, value in toy.SPEC.items() if key != "lora"}
     training["learning_rate"] = RATES.get(name, 3e-3)
-    spec = {**plain, "run": name, "method": name, "training": training, **options(name)}
+    spec = {**plain, **texts, "run": name, "method": name, "training": training, **options(name)}
     if name == "last_n_layers":
         spec["last_n_layers"]["n"] = 1  # of two
     if name == "adalora":
@@ -73,6 +78,8 @@ def folder(tmp_path_factory):
     torch.set_num_threads(1)
     toy.write_dataset(folder / "results/datasets/toy")
     toy.write_base(folder / "results/models/tiny")
+    letters = random.Random(0).choices("bcdfghjklmnpqrstvwxyz .", k=4000)
+    (folder / "general.txt").write_text("".join(letters))
     run(toy.templating())
     yield folder
     train_adapter.SHOWN_ANSWERS = shown
@@ -221,6 +228,58 @@ def test_what_is_kept_is_the_mean_of_the_last_checkpoints(trained, folder, monke
     name = "model.layers.1.mlp.up_proj.weight"
     assert float((kept[name] - steps[-1][name]).abs().max()) > 1e-4
     assert abs(counts["averaged_eval_loss"] - losses(folder, "last_n_layers")[1][-1]) > 1e-5
+
+
+@pytest.fixture
+def general(folder):
+    """Return rows of general.txt, and make the model ``reader``, which has read that text."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    reader = folder / "results/models/reader"
+    shutil.copytree(folder / "results/models/tiny", reader)
+    ids = AutoTokenizer.from_pretrained(reader)((folder / "general.txt").read_text())["input_ids"]
+    rows = torch.tensor(ids[: len(ids) // 128 * 128]).view(-1, 128)
+    model = AutoModelForCausalLM.from_pretrained(reader)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(40):  # letters drawn at random: the loss ends near ln 23 = 3.14
+        model(input_ids=rows, labels=rows).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(reader)
+    toy.vouch(reader)
+    return rows
+
+
+def loss_on(rows, reader, adapter=None):
+    """Return the mean loss per token of a model with an adapter (nats)."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(reader)
+    model = PeftModel.from_pretrained(model, adapter) if adapter else model
+    with torch.no_grad():
+        return model.eval()(input_ids=rows, labels=rows).loss.item()
+
+
+def test_with_ewc_less_is_forgotten(folder, general):
+    reader, runs = folder / "results/models/reader", folder / "results/runs"
+    spec = {**toy.SPEC, "texts": {"general": "general.txt"}}
+    training = {**toy.SPEC["training"], "num_train_epochs": 2, "learning_rate": 2e-2}
+    for name, ewc in (("free", None), ("held", {**EWC, "lambda": 1000.0})):
+        own = {**spec, "run": name, "training": {**training, "ewc": ewc}}
+        run(toy.training(own, model="results/models/reader"))
+    before = loss_on(general, reader)
+    free, held = (loss_on(general, reader, runs / n / "adapter") for n in ("free", "held"))
+    assert free > before + 0.1
+    assert held - before < (free - before) / 5
+    manifests = {name: read_manifest(runs / name / "manifest.json") for name in ("free", "held")}
+    counts = {name: manifest["counts"] for name, manifest in manifests.items()}
+    assert counts["held"]["best_eval_loss"] < counts["free"]["best_eval_loss"] + 0.05  # it learns
+    assert counts["held"]["ewc_penalty"] > 0 and "ewc_penalty" not in counts["free"]
+    assert "general" in manifests["held"]["inputs"]
+    assert "texts" not in manifests["held"]["settings"]  # where they lie is no setting
 
 
 def test_efficiency_is_recorded(trained):

@@ -57,6 +57,7 @@ SPEC = {
         "neftune_noise_alpha": None,
         "layerwise_lr_decay": None,
         "early_stopping_patience": None,
+        "ewc": None,
         "average_checkpoints": None,
     },
     "launch": {"num_processes": 1, "strategy": "ddp"},

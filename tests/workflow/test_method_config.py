@@ -28,6 +28,11 @@ SMALL = {"sources": ["mine"], "split": {"validation": 0}}
 PACKED = {"batching": "packed"}
 
 
+def anchored(method: str = "lora", **more) -> dict:
+    """Return a config whose run has EWC on its raw file, which is text too."""
+    return {**run(method, training={"ewc": {"text": "t"}}, **more), "texts": {"t": "rows.jsonl"}}
+
+
 BROKEN = {
     "option of another method": (
         run(ia3={}),
@@ -55,6 +60,26 @@ BROKEN = {
     "unknown batching": (
         run(training={"batching": "packing"}),
         "batching: 'packing' is not known; did you mean 'packed'?",
+    ),
+    "ewc without its text": (
+        run(training={"ewc": {"text": "wiki"}}),
+        "runs.r.training.ewc.text: there is no text 'wiki' under texts; there are: none",
+    ),
+    "ewc that says nothing": (run(training={"ewc": {}}), "training.ewc: 'text' is missing"),
+    "ewc that pulls at nothing": (
+        run(training={"ewc": {"text": "wiki", "lambda": 0}}),
+        "training.ewc.lambda: 0 is out of range, must be more than 0",
+    ),
+    "ewc on 4 bits": (anchored("qlora"), "training.ewc: needs weights of 16 bits or more"),
+    "ewc of a method without": (
+        anchored("ia3"),
+        "training.ewc: is for lora, bitfit, last_n_layers, full, not ia3; leave it out",
+    ),
+    "ewc and dora": (anchored(lora={"use_dora": True}), "ewc: stands beside lora.use_dora"),
+    "ewc and pissa": (anchored(lora={"init": "pissa"}), "ewc: stands beside lora.init pissa"),
+    "ewc on parts of a model": (
+        anchored(launch=FSDP),
+        "launch.strategy: fsdp does not work with training.ewc; use ddp",
     ),
     "prefix to be measured": (
         run("prefix"),
