@@ -6,7 +6,7 @@ Kirkpatrick et al. 2017 (arXiv:1612.00796, equation 3) add to the loss
 
 with w* the weights before training and F the diagonal of the Fisher information there. Of LoRA the
 weights are W + s B A with W frozen, so what moves is s B A, and it is weighed with the Fisher of W
-(Xiang et al. 2023, arXiv:2305.10626, section 3.3).
+(EWC-LoRA of Xiang et al. 2023, arXiv:2305.10626).
 
 F is that of one token: at lambda 1 the penalty estimates, to second order and by the diagonal
 alone, by how many nats per token the loss on the text rises.

@@ -104,6 +104,7 @@ def test_only_who_asks_for_it_is_compared_and_mixed(dataset, suites, expected, t
     def edit(config):
         config["datasets"]["tickets"] |= dataset
         config["runs"]["tickets-lora"]["suites"] = suites
+        del config["gates"]  # they ask for a benchmark
 
     jobs = planned("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
     assert (jobs["find_contamination"], jobs["mix_dataset"]) == expected
