@@ -10,8 +10,8 @@ service: of the jobs that wait for a server only the stale ones run, and without
 server is not started.
 
 ``install`` replaces two methods of Snakemake's DAG, in the process that plans; jobs on a
-cluster are started by name and need no plan. Two methods of jobs are replaced everywhere, so
-that no failure takes a finished result with it. The lock pins the Snakemake that this was made for.
+cluster are started by name and need no plan. Two methods of jobs are replaced everywhere
+(keeping.py). The lock pins the Snakemake that this was made for.
 """
 
 from __future__ import annotations
@@ -26,28 +26,16 @@ from typing import Any
 
 import snakemake
 from snakemake.dag import DAG
-from snakemake.io import is_flagged
-from snakemake.jobs import Job
 from snakemake.logging import logger
 
-from sftflow import previous
+from sftflow.dagjobs import describe, is_service, jobs_of, wildcards_of
 from sftflow.digests import Digests
-from sftflow.joblogs import ended_without_a_word
+from sftflow.keeping import keep_results
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
 from sftflow.reasons import keep_snapshots, sentence, told
 
 MADE_FOR = "9.27."
-
-
-def is_service(job: Any) -> bool:
-    """Return whether a job lives only for those that wait for its output."""
-    return any(is_flagged(path, "service") for path in job.output)
-
-
-def wildcards_of(job: Any) -> dict[str, str]:
-    """Return a job's wildcards as plain text."""
-    return {str(k): str(v) for k, v in job.wildcards_dict.items()}
 
 
 class Judgement:
@@ -175,7 +163,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     """
     digests = Digests("results/.cache/digests.json")
     if not workflow.is_main_process:
-        keep_results(None)
+        keep_results(digests)
         return digests
     if not snakemake.__version__.startswith(MADE_FOR):
         raise RuntimeError(
@@ -200,56 +188,10 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         if not workflow.dryrun:
             await spare(dag, judgement, finish)
 
-    keep_results(judgement)
+    keep_results(digests, judgement.record)
     DAG.update_needrun = update_needrun
     DAG.finish = finish_and_look
     return digests
-
-
-def keep_results(judgement: Judgement | None) -> None:
-    """Let no failure take a finished result with it.
-
-    Snakemake (9.27) deletes a job's former outputs before the job starts, and the outputs of a
-    whole group if one of its jobs fails. Here the former outputs are kept aside until there are
-    new ones (previous.py); and of a group at a server, what had finished stays: it was not there
-    before, and each stage renames its outputs into place at its end, so what is there is whole.
-    """
-    remove, postprocess = Job.remove_existing_output, Job.postprocess
-
-    async def set_aside(job: Any) -> None:
-        if not is_service(job):
-            previous.set_aside(map(str, job.output))
-        await remove(job)
-
-    async def postprocess_and_keep(job: Any, error: bool = False, **options: Any) -> None:
-        outputs = [str(path) for path in job.output]
-        asked = any(is_service(above) for above in job.dag.dependencies[job])
-        finished = error and asked and all(Path(path).exists() for path in outputs)
-        if finished:
-            logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
-        await postprocess(job, error=error and not finished, **options)
-        if error and not finished:
-            log = ended_without_a_word(map(str, job.log))
-            if log and not asked:  # who shares a server is killed when another one fails
-                logger.error(
-                    f"{describe(job)} was killed, for its log ends without an error: by a time "
-                    "limit, by somebody, or because the machine was out of memory; see "
-                    f"{log} and dmesg"
-                )
-            if previous.put_back(outputs):
-                logger.info(f"The former result of {describe(job)} is as it was.")
-            return
-        previous.drop(outputs)
-        if finished and judgement is not None:
-            judgement.record(job)
-
-    Job.remove_existing_output = set_aside
-    Job.postprocess = postprocess_and_keep
-
-
-def jobs_of(job: Any) -> list:
-    """Return the jobs of a group, or the one job."""
-    return list(job) if job.is_group() else [job]
 
 
 def still_needed(dag: Any, job: Any, judgement: Judgement) -> bool:
@@ -305,11 +247,6 @@ async def done_without_running(dag: Any, job: Any, finish: Any) -> None:
     dag._running.add(job)
     dag._len -= 1
     await finish(dag, job)
-
-
-def describe(job: Any) -> str:
-    """Return a job's name as its reader knows it."""
-    return " ".join([job.rule.name, *wildcards_of(job).values()])
 
 
 def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:

@@ -146,6 +146,11 @@ def write_record(
     write_json(record_path(rule, wildcards), record)
 
 
+def as_recorded(record: Mapping[str, Any], digests: Digests) -> bool:
+    """Return whether all that a job left is there, and as it was."""
+    return all(digests.file(path) == digest for path, digest in record["outputs"].items())
+
+
 def judge(
     record: Mapping[str, Any] | None,
     basis: Basis,
