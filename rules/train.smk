@@ -27,7 +27,11 @@ rule train_adapter:
         "../envs/conda.yaml"
     threads: all_cores
     resources:
-        gpu=run_processes,
+        gpu=run_gpus,
+        gres=node_gpus,
+        nodes=run_nodes,
+        tasks=run_tasks,
+        mpi=run_starter,
     params:
         code=code("train_adapter"),
         packages=packages("train"),

@@ -37,8 +37,11 @@ def train_spec(wildcards):
     keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
         keys.append("order")
+    kept = {k: run[k] for k in keys}
+    if run["launch"]["num_nodes"] == 1:
+        kept["launch"] = {k: v for k, v in run["launch"].items() if k != "num_nodes"}
     texts = {name: CONFIG["texts"][name] for name in trained_texts(run)}
-    return spec_text(run=wildcards.run, texts=texts, **{k: run[k] for k in keys})
+    return spec_text(run=wildcards.run, texts=texts, **kept)
 
 
 def trained_texts(run):
@@ -60,9 +63,37 @@ def merge_spec(wildcards):
     return spec_text(run=wildcards.run, method=run["method"], dtype=run["merge_dtype"])
 
 
-def run_processes(wildcards):
-    """Return the GPUs of a training job, one per process."""
-    return CONFIG["runs"][wildcards.run]["launch"]["num_processes"]
+def run_gpus(wildcards):
+    """Return the GPUs of a training on one node, one per process; None on several (node_gpus)."""
+    launch = CONFIG["runs"][wildcards.run]["launch"]
+    return launch["num_processes"] if launch["num_nodes"] == 1 else None
+
+
+def node_gpus(wildcards):
+    """Return, as Slurm says it, the GPUs on each of several nodes; None without GPUs."""
+    launch, gpus = (
+        CONFIG["runs"][wildcards.run]["launch"],
+        workflow.global_resources["gpu"],
+    )
+    if launch["num_nodes"] == 1 or not gpus.value:
+        return None
+    return f"gpu:{launch['num_processes'] // launch['num_nodes']}"
+
+
+def run_nodes(wildcards):
+    """Return the nodes of a training."""
+    return CONFIG["runs"][wildcards.run]["launch"]["num_nodes"]
+
+
+def run_tasks(wildcards):
+    """Return the tasks of a training on several nodes, one on each; None on one."""
+    nodes = run_nodes(wildcards)
+    return nodes if nodes > 1 else None
+
+
+def run_starter(wildcards):
+    """Return what starts these tasks from inside of the job; None on one node."""
+    return "srun" if run_nodes(wildcards) > 1 else None
 
 
 def untrainable_here():

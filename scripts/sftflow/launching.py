@@ -1,4 +1,7 @@
-"""A stage in several processes: it starts itself again through ``accelerate launch``."""
+"""A stage in several processes: it starts itself again through ``accelerate launch``.
+
+On several nodes Slurm's ``srun`` starts a launcher on each; the processes meet at the first.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import ctypes
 import logging
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +35,8 @@ STRATEGIES = {
     "deepspeed3": ["--use_deepspeed", "--zero_stage=3", "--zero3_save_16bit_model=true"],
 }
 SHARDED = ("fsdp", "deepspeed2", "deepspeed3")
+# Each task of srun is a node of accelerate's, with its own number.
+ON_NODE = 'exec "$0" -m accelerate.commands.launch --machine_rank="$SLURM_PROCID" "$@"'
 SHOWN = re.compile(r"^\[\w+\] (.*)$")  # how stage.Console marks its lines
 FAULT = re.compile(r" ERROR sftflow: (.*)$")
 
@@ -45,10 +52,16 @@ def is_first() -> bool:
 
 
 def check_devices(launch: Mapping[str, Any], gpus: int) -> None:
-    """Raise StageError if the processes can't all have a device of their own."""
-    count, strategy = launch["num_processes"], launch["strategy"]
-    if gpus and count > gpus:
-        raise StageError(f"launch.num_processes is {count}, but there are {gpus} GPUs")
+    """Raise StageError if the processes can't all have a device of their own (of a node's)."""
+    count, strategy, nodes = launch["num_processes"], launch["strategy"], node_count(launch)
+    if nodes > 1 and ("SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None):
+        raise StageError(
+            f"launch.num_nodes is {nodes}, and this is no job of Slurm: start the workflow with "
+            "--profile profiles/slurm"
+        )
+    if gpus and count > gpus * nodes:
+        here = f"{gpus} GPUs" if nodes == 1 else f"{nodes} nodes with {gpus} GPUs each"
+        raise StageError(f"launch.num_processes is {count}, but there are {here}")
     if not gpus and strategy in SHARDED:
         raise StageError(f"launch.strategy {strategy} needs GPUs and there are none; use ddp")
     if strategy.startswith("deepspeed"):
@@ -60,20 +73,42 @@ def check_devices(launch: Mapping[str, Any], gpus: int) -> None:
             )
 
 
+def node_count(launch: Mapping[str, Any]) -> int:
+    """Return the nodes of a training; a spec names them if there are several."""
+    return launch.get("num_nodes", 1)
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
 def launch_command(
     launch: Mapping[str, Any], argv: Sequence[str], dtype: str, accumulation: int
 ) -> list[str]:
     """Return the command that starts ``argv`` (script and arguments) in several processes."""
+    nodes = node_count(launch)
     precision = {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "no")
     options = list(STRATEGIES[launch["strategy"]])
     if launch["strategy"].startswith("deepspeed"):
         options.append(f"--gradient_accumulation_steps={accumulation}")
+    if nodes == 1:
+        start = [sys.executable, "-m", "accelerate.commands.launch"]
+        options.append("--main_process_port=0")  # any free one
+    else:
+        start = ["srun", f"--ntasks={nodes}", "--cpu-bind=none", "--kill-on-bad-exit=1"]
+        start += ["sh", "-c", ON_NODE, sys.executable]
+        options += ["--same_network", f"--main_process_ip={socket.gethostname()}"]
+        if launch["strategy"].startswith("deepspeed"):
+            options.append("--deepspeed_multinode_launcher=standard")  # srun has started them
+        options.append(f"--main_process_port={free_port()}")
     return [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *start,
         *options,
         f"--num_processes={launch['num_processes']}",
-        "--num_machines=1",
-        "--main_process_port=0",  # any free one
+        f"--num_machines={nodes}",
         f"--mixed_precision={precision}",
         "--dynamo_backend=no",
         *argv,

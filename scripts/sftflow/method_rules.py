@@ -129,6 +129,12 @@ def _training_faults(config: dict, run: dict) -> Iterator[str]:
             "have one beginning; use grouped"
         )
     yield from _ewc_faults(config, run)
+    processes, nodes = run["launch"]["num_processes"], run["launch"]["num_nodes"]
+    if processes % nodes:
+        yield (
+            f"launch.num_processes: {processes} can't be shared evenly by {nodes} nodes; make it "
+            "a multiple of num_nodes"
+        )
     yield from _sharded_faults(run)
 
 

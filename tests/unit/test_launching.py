@@ -33,6 +33,31 @@ def test_what_the_machine_has_not(count, strategy, gpus, sentence, monkeypatch):
         check_devices({"num_processes": count, "strategy": strategy}, gpus)
 
 
+def test_several_nodes_are_started_by_slurm_and_meet_at_the_first(monkeypatch):
+    launch = {"num_processes": 8, "num_nodes": 2, "strategy": "fsdp"}
+    monkeypatch.setattr("socket.gethostname", lambda: "node1")
+    command = launch_command(launch, ["train.py", "--spec", "{}"], "bfloat16", 2)
+    assert command[:2] == ["srun", "--ntasks=2"]
+    assert '--machine_rank="$SLURM_PROCID"' in command[command.index("-c") + 1]
+    for option in ("--num_processes=8", "--num_machines=2", "--main_process_ip=node1"):
+        assert option in command
+    assert command[-3:] == ["train.py", "--spec", "{}"]
+    single = launch_command({**launch, "num_nodes": 1}, [], "float32", 1)
+    assert "srun" not in single and "--num_machines=1" in single
+
+
+def test_several_nodes_need_a_job_of_slurm(monkeypatch):
+    launch = {"num_processes": 8, "num_nodes": 2, "strategy": "ddp"}
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(StageError, match="no job of Slurm"):
+        check_devices(launch, 4)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/srun")
+    check_devices(launch, 4)
+    with pytest.raises(StageError, match="2 nodes with 2 GPUs each"):
+        check_devices(launch, 2)
+
+
 def test_two_processes_may_share_a_cpu():
     check_devices({"num_processes": 2, "strategy": "ddp"}, 0)
 

@@ -34,6 +34,10 @@ def anchored(method: str = "lora", **more) -> dict:
 
 
 BROKEN = {
+    "processes that nodes can't share": (
+        run(launch={"num_processes": 3, "num_nodes": 2}),
+        "runs.r.launch.num_processes: 3 can't be shared evenly by 2 nodes; make it a multiple",
+    ),
     "option of another method": (
         run(ia3={}),
         "runs.r.ia3: is for method ia3, not lora; leave it out",
