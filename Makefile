@@ -1,5 +1,6 @@
 # make run    set up and run the main job        make test   set up and run all tests
 # make setup  only the environment               make lint   the linters
+# make doctor what will work on this machine or cluster, before anyone waits (CONFIG=mine.yaml)
 # make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make lock   pin the newest versions that envs/*.in allow
@@ -25,10 +26,13 @@ ifneq ($(MISSING),)
 $(error CONFIG: there is no file $(MISSING))
 endif
 
-.PHONY: why tidy run test test-fast setup lint format lock audit clean system
+.PHONY: doctor why tidy run test test-fast setup lint format lock audit clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
+
+doctor: setup
+	@$(BIN)/python scripts/doctor.py $(ARGUMENTS)
 
 why: setup
 	@$(BIN)/python scripts/why.py $(ARGUMENTS)

@@ -1,0 +1,128 @@
+"""What the doctor asks of a Slurm cluster: that it answers, and has what the profile names."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from sftflow.configfile import ConfigFault, read_yaml
+from sftflow.findings import Finding, fault, ok, warning
+
+COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
+# The executor asks squeue about ended jobs; three of its intervals (profiles/slurm).
+LEAST_JOB_AGE_S = 45
+MAP = "SNAKEMAKE_SLURM_PARTITIONS"
+PARTITION, GPUS = "SBATCH_PARTITION", "SFTFLOW_SLURM_GPUS"
+
+
+def cluster_findings() -> list[Finding]:
+    """Return what can be said of Slurm; where there is none, that."""
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if len(missing) == len(COMMANDS):
+        return [ok("Slurm", "none here: jobs run on this machine")]
+    if missing:
+        todo = "load the cluster's module for Slurm, or go to a login node"
+        return [fault("Slurm", f"{missing[0]} is not on the PATH", todo)]
+    answered, text = told("scontrol", "ping")
+    if not answered or " UP" not in text:
+        todo = "ask the cluster's administrators; `scontrol ping` must say UP"
+        return [munge(), fault("Slurm", f"the controller does not answer: {text}", todo)]
+    return [munge(), settings(), *partitions()]
+
+
+def told(*command: str) -> tuple[bool, str]:
+    """Return whether a command succeeded, and what it said."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"{command[0]}: {error}"
+    return done.returncode == 0, (done.stdout.strip() or done.stderr.strip())
+
+
+def munge() -> Finding:
+    """Say whether munge, by which Slurm knows its users, works here."""
+    if shutil.which("munge") is None:
+        return ok("munge", "not on the PATH; Slurm may use another way to know its users")
+    made, text = told("munge", "--no-input")
+    if not made:
+        return fault("munge", text or "it fails", "have munged started on this machine")
+    return ok("munge", "it makes credentials")
+
+
+def settings() -> Finding:
+    """Say whether ended jobs are remembered long enough to be asked about."""
+    _, text = told("scontrol", "show", "config")
+    age = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
+    version = re.search(r"^SLURM_VERSION\s*=\s*(\S+)", text, re.MULTILINE)
+    accounts = "accounting_storage/none" not in text and "(null)" not in _storage(text)
+    said = f"version {version[1] if version else '?'}"
+    if age and int(age[1]) < LEAST_JOB_AGE_S and not accounts:
+        return fault(
+            "Slurm",
+            f"{said}; ended jobs are forgotten after {age[1]} s and no accounts are kept",
+            f"have MinJobAge set to {LEAST_JOB_AGE_S} s or more, or nobody learns how a job ended",
+        )
+    return ok("Slurm", f"{said}, the controller answers")
+
+
+def _storage(text: str) -> str:
+    found = re.search(r"^AccountingStorageType\s*=\s*(.*)$", text, re.MULTILINE)
+    return found[1] if found else "(null)"
+
+
+def partitions() -> list[Finding]:
+    """Say which partitions there are, and whether those that the profile uses are among them."""
+    _, text = told("sinfo", "--noheader", "--format=%P|%a|%D|%G")
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
+    there = {row[0].rstrip("*") for row in rows if row[1] == "up"}
+    if not there:
+        return [fault("partitions", "none is up", "look at `sinfo`")]
+    found = [
+        named_partition(name, source, there) for source, name in wanted_partitions().items()
+    ] or [default_partition(rows)]
+    return [*found, cluster_gpus([row[3] for row in rows])]
+
+
+def wanted_partitions() -> dict[str, str]:
+    """Return where a partition is named -> its name; the map's fault stands for its name."""
+    wanted = {PARTITION: os.environ[PARTITION]} if os.environ.get(PARTITION) else {}
+    if os.environ.get(MAP):
+        path = Path(os.environ[MAP])
+        try:
+            said = read_yaml(path)
+            wanted |= {f"{path}: {name}": name for name in said["partitions"]}
+        except (ConfigFault, KeyError, TypeError) as error:
+            wanted[str(path)] = f"(no map of partitions: {error})"
+    return wanted
+
+
+def named_partition(name: str, source: str, there: set[str]) -> Finding:
+    """Say whether a partition that somebody named is there and up."""
+    if name in there:
+        return ok("partitions", f"{name} ({source})")
+    todo = f"name one of {', '.join(sorted(there))}"
+    return fault("partitions", f"{source} names {name}, which is not up", todo)
+
+
+def default_partition(rows: list[list[str]]) -> Finding:
+    """Say which partition jobs go to that name none."""
+    default = next((row[0].rstrip("*") for row in rows if row[0].endswith("*")), None)
+    if default:
+        return ok("partitions", f"{default}, the cluster's default")
+    return fault("partitions", "there is no default one", f"export {PARTITION} or {MAP}")
+
+
+def cluster_gpus(gres: list[str]) -> Finding:
+    """Say whether the nodes have GPUs, and whether the profile asks for any."""
+    has = any(re.match(r"gpu\b", part) for text in gres for part in text.split(","))
+    asks = os.environ.get(GPUS) != "0"
+    if asks and not has:
+        todo = f"export {GPUS}=0, or jobs will wait for GPUs for ever"
+        return fault("Slurm's GPUs", "no node has any", todo)
+    if has and not asks:
+        todo = f"unset {GPUS} to use them"
+        return warning("Slurm's GPUs", f"nodes have some, but {GPUS} is 0", todo)
+    return ok("Slurm's GPUs", "nodes have some" if has else "none, and none are asked for")
