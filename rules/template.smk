@@ -1,15 +1,38 @@
 """base models -> plain model folders with a chat template; split data -> tokens and loss masks.
 
 needs:  results/datasets/{dataset}/
-makes:  results/models/{base}/, results/templated/{key}/
+makes:  results/models/{base}/, results/templated/{key}/; results/hub/{base}/ of what is fetched
 """
 
 
 include: "inputs/template.smk"
 
 
+rule fetch_base:
+    """Fetch a start model from the hub, at its commit; nothing else needs a network for it."""
+    output:
+        sums="results/hub/{base}/SHA256SUMS",
+        manifest="results/hub/{base}/manifest.json",
+    log:
+        "results/logs/fetch_base/{base}.log",
+    benchmark:
+        "results/benchmarks/fetch_base/{base}.tsv"
+    conda:
+        "../envs/conda.yaml"
+    params:
+        code=code("fetch_base"),
+        packages=packages(),
+        spec=fetch_spec,
+        folder=lambda wildcards, output: os.path.dirname(output.manifest),
+    shell:
+        'exec python "$SFTFLOW_HOME/scripts/fetch_base.py" --spec {params.spec:q} --log {log}'
+        " --folder {params.folder} --manifest {output.manifest}"
+
+
 rule prepare_base:
-    """Make, copy or fetch a start model, with its chat template, as a plain folder."""
+    """Make or copy a start model, with its chat template, as a plain folder."""
+    input:
+        fetched=fetched_base,
     output:
         config="results/models/{base}/config.json",
         tokenizer="results/models/{base}/TOKENIZER.SHA256SUMS",
@@ -31,10 +54,11 @@ rule prepare_base:
         spec=base_spec,
         places=base_places,
         content=base_digest,
+        fetched=fetched_option,
         model=lambda wildcards, output: os.path.dirname(output.manifest),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/prepare_base.py" --spec {params.spec:q} --log {log}'
-        " --model {params.model} --manifest {output.manifest}"
+        " {params.fetched} --model {params.model} --manifest {output.manifest}"
 
 
 rule template_data:

@@ -1,6 +1,6 @@
-"""Make, copy or fetch a start model as a plain Hugging Face folder with its chat template.
+"""Make or copy a start model as a plain Hugging Face folder with its chat template.
 
-reads   nothing (make), a local model folder (path), or the hub at a pinned revision (hub);
+reads   nothing (make), a local model folder (path), or what was fetched from the hub (hub);
         the chat template's file, unless the template is the model's own (native)
 writes  model/: config.json, *.safetensors, the tokenizer's files, chat_template.jinja,
         generation_config.json, {TOKENIZER,START}.SHA256SUMS, SHA256SUMS, manifest.json
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.chat_templates import PROBE, ChatTemplate
-from sftflow.folders import built_beside
-from sftflow.hub import fetched_model
+from sftflow.folders import built_beside, check_payloads
 from sftflow.jobs import project_path
-from sftflow.manifests import sha256_json, write_manifest
+from sftflow.manifests import read_manifest, sha256_json, write_manifest
 from sftflow.modelfolders import (
     TOKENIZER_SUMS,
     copy_model,
@@ -59,7 +58,7 @@ def template_text(spec: Mapping[str, Any]) -> str | None:
         raise StageError(f"bases.{spec['base']}.template: {path} can't be read: {error}") from None
 
 
-def fill(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+def fill(folder: Path, spec: Mapping[str, Any], fetched: Path | None) -> dict[str, Any]:
     """Put weights, config and tokenizer into ``folder``; return what the manifest says of it."""
     given = [key for key in ("make", "path", "hub") if spec.get(key)]
     if len(given) != 1:
@@ -70,9 +69,11 @@ def fill(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     if given == ["path"]:
         source = project_path(spec["path"])
         return {"kind": "path", "left_out": copy_model(source, folder, code)}
-    with fetched_model(spec["hub"], spec["revision"], code, folder.parent) as source:
-        left_out = copy_model(source, folder, code)
-    return {"kind": "hub", "left_out": left_out}
+    if fetched is None:
+        raise StageError(f"bases.{spec['base']}: {spec['hub']} is not fetched; give --fetched")
+    check_payloads(fetched)
+    left_out = read_manifest(fetched / "manifest.json")["left_out"]
+    return {"kind": "hub", "left_out": left_out + copy_model(fetched, folder, code)}
 
 
 def install_defaults(folder: Path, values: Mapping[str, Any], name: str) -> None:
@@ -168,12 +169,14 @@ def write_books(folder: Path, spec: Mapping[str, Any], source: dict, facts: dict
 
 def main(argv: list[str] | None = None) -> None:
     """Build the folder, look at it closely, vouch for it, put it in its place."""
-    args = stage_parser(__doc__, "model", "manifest").parse_args(argv)
+    parser = stage_parser(__doc__, "model", "manifest")
+    parser.add_argument("--fetched", type=Path, help="folder of a model of the hub")
+    args = parser.parse_args(argv)
     spec = args.spec
     template = template_text(spec)
     import_models()
     with built_beside(args.model) as folder:
-        source = fill(folder, spec)
+        source = fill(folder, spec, args.fetched)
         if template is not None:
             install_template(folder, template)
         if spec.get("chat_template_kwargs"):

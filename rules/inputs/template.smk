@@ -21,6 +21,24 @@ def base_spec(wildcards):
     return spec_text(base=wildcards.base, **settings)
 
 
+def fetch_spec(wildcards):
+    """Return which files of the hub a base is made of."""
+    entry = CONFIG["bases"][wildcards.base]
+    return spec_text(**{k: entry[k] for k in ("hub", "revision", "trust_remote_code")})
+
+
+def fetched_base(wildcards):
+    """Return what vouches for the files that were fetched, if the base is one of the hub."""
+    if CONFIG["bases"][wildcards.base]["hub"] is None:
+        return []
+    return [f"results/hub/{wildcards.base}/SHA256SUMS"]
+
+
+def fetched_option(wildcards, input):
+    """Return the option that names their folder."""
+    return f"--fetched {os.path.dirname(input.fetched[0])}" if input.fetched else ""
+
+
 def base_places(wildcards):
     """Return what of that only says where files lie: a template's own file, but no name."""
     own = CONFIG["bases"][wildcards.base]["template"].endswith(".jinja")

@@ -90,7 +90,7 @@ def hub(config: Mapping[str, Any], folder: Path) -> list[Finding]:
     wanted = [
         entry["hub"]
         for name, entry in config["bases"].items()
-        if entry["hub"] and not (folder / "results/models" / name / "manifest.json").exists()
+        if entry["hub"] and not (folder / "results/hub" / name / "manifest.json").exists()
     ]
     if not wanted:
         return [ok("hub", "nothing is to be fetched")]

@@ -34,9 +34,8 @@ def spec(**more):
     }
 
 
-def prepare(folder, **more):
+def prepare(folder, *arguments, **more):
     manifest = folder / "manifest.json"
-    prepare_base.main(
-        ["--spec", json.dumps(spec(**more)), "--model", str(folder), "--manifest", str(manifest)]
-    )
+    told = ["--spec", json.dumps(spec(**more)), "--model", str(folder)]
+    prepare_base.main([*told, "--manifest", str(manifest), *arguments])
     return read_manifest(manifest)

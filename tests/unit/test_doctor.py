@@ -267,7 +267,7 @@ def test_models_that_are_to_be_fetched(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     assert "127.0.0.1 is not reached" in told(tmp_path, bases=HUB)[0]
-    done = tmp_path / "results/models/tiny/manifest.json"
+    done = tmp_path / "results/hub/tiny/manifest.json"
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     assert told(tmp_path, bases=HUB) == []

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import random
+import shutil
 import unicodedata
 from pathlib import Path
 
 import pytest
 from base_fixture import MAKE, prepare
 
+import fetch_base
 from sftflow import hub, modelfolders, pretraining
 from sftflow.manifests import read_manifest
 from sftflow.stage import StageError
@@ -242,10 +244,22 @@ def test_stop_ids_are_those_of_the_model_and_the_templates(tmp_path):
     assert settings == {"eos_token_id": [3, 5, 7], "pad_token_id": 0, "top_p": 0.8}
 
 
-def test_hub_needs_a_pinned_revision(tmp_path):
-    for revision in (None, "main"):
-        with pytest.raises(StageError, match="40 hex digits"):
-            prepare(tmp_path / "out", hub="a/b", revision=revision, template="native")
+def test_what_was_fetched_is_the_base(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "download", lambda *told: str(shutil.copytree(made, told[-1])))
+    fetched, name = tmp_path / "hub/b", {"hub": "a/b", "revision": "0" * 40}
+    told = json.dumps({**name, "trust_remote_code": False})
+    fetch_base.main(
+        ["--spec", told, "--folder", str(fetched), "--manifest", str(fetched / "manifest.json")]
+    )
+    out = tmp_path / "models/b"
+    with pytest.raises(StageError, match="a/b is not fetched"):
+        prepare(out, **name)
+    manifest = prepare(out, "--fetched", str(fetched), **name)
+    assert manifest["source"]["kind"] == "hub"
+    assert (out / "model.safetensors").read_bytes() == (made / "model.safetensors").read_bytes()
+    (fetched / "config.json").write_text("{}")
+    with pytest.raises(StageError, match="has changed since it was made"):
+        prepare(out, "--fetched", str(fetched), **name)
 
 
 def test_hub_without_a_connection_is_one_sentence(tmp_path, monkeypatch):
