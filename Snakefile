@@ -40,6 +40,10 @@ localrules:
     fetch_base,  # nodes of a cluster often have no network
 
 
+if CONFIG["cluster"]["light_stages"] == "local":
+    workflow.localrules(*light_rules())
+
+
 rule all:
     """Everything: data, models, measurements and the report."""
     default_target: True

@@ -63,6 +63,12 @@ PACKAGES = {
     "people": ("scipy", "statsmodels"),
 }
 
+LIGHT = (
+    *("ingest_source", "split_dataset", "mix_dataset", "find_contamination"),
+    *("template_data", "report_dataset", "score_answers", "judge_run"),
+    *("summarize_results", "build_report"),
+)
+
 set_job_environment(workflow.basedir, CONFIG["root"])
 remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
@@ -70,9 +76,13 @@ DIGESTS = cutoff.install(
     untracked=("limits",) if CONFIG["track_versions"] else ("limits", "packages"),
 )
 
-# A training job and a server never share a GPU; on a machine without one they take turns.
+# A training job and a server never share a GPU; on a machine without one they take turns. (A job
+# on a cluster has the machine that the scheduler gave it for itself.)
 if "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", max(1, gpu_count()))
+    gpus = gpu_count()
+    workflow.register_resource(
+        "gpu", max(1, gpus) if workflow.is_main_process else gpus
+    )
 
 
 def any_of(names):
@@ -138,5 +148,19 @@ def content_digest(path):
 
 
 def all_cores(wildcards):
-    """Return the threads of a stage that should have the machine for itself."""
-    return workflow.cores or os.cpu_count()
+    """Return the threads of a stage that should have the machine for itself.
+
+    On a cluster that is what the profile lets a job have (max-threads).
+    """
+    settings = workflow.resource_settings
+    return settings.cores or settings.max_threads or os.cpu_count()
+
+
+def light_rules():
+    """Return the rules that want one core and no model, of this config."""
+    heavy = {
+        name
+        for name in CONFIG["datasets"]
+        if generators.judge_server(CONFIG, name) or plan.embedding_steps(CONFIG, name)
+    }
+    return LIGHT if heavy else (*LIGHT, "clean_dataset")

@@ -22,6 +22,7 @@ rule serve_model:
     threads: all_cores
     resources:
         gpu=CONFIG["serve"]["tensor_parallel_size"],
+        nodes=1,
     params:
         spec=serve_spec,
         model="results/models/{model}",
@@ -43,6 +44,7 @@ rule serve_generator:
     threads: all_cores
     resources:
         gpu=CONFIG["serve"]["tensor_parallel_size"],
+        nodes=1,
     params:
         spec=generator_spec,
         model=lambda wildcards, input: os.path.dirname(input.model),
