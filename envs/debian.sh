@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# What the tests need of the distribution: a browser (the report is opened in it) and Graphviz.
+# What the tests need of the distribution: a browser (the report is opened in it), Graphviz, and
+# Slurm with munge (a cluster of one node on this machine's loopback).
 set -euo pipefail
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v dot >/dev/null || missing+=(graphviz)
+command -v slurmctld >/dev/null || missing+=(slurm-wlm)
+command -v munged >/dev/null || missing+=(munge)
 [ ${#missing[@]} -eq 0 ] && exit 0
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
