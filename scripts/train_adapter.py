@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import sys
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 from sftflow.adapters import convert_moved, keep_initial, tidy_adapter
 from sftflow.adapting import moves_weights, prepare
-from sftflow.checkpoints import fingerprint, newest_valid, remove_others, step_of
+from sftflow.checkpoints import alone, fingerprint, newest_valid, remove_others, step_of
 from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
 from sftflow.history import evaluations_since_best, had_stopped, history_csv, history_rows
 from sftflow.jobs import project_path
@@ -305,11 +306,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(__file__).resolve(), args.spec, argv)
         return
-    import_models()
-    run = Run(args, args.spec)
-    trainer = run.make_trainer()
-    counts = run.fit(trainer)
-    run.save(trainer, counts)
+    with alone(args.checkpoints) if is_first() else nullcontext():
+        import_models()
+        run = Run(args, args.spec)
+        trainer = run.make_trainer()
+        counts = run.fit(trainer)
+        run.save(trainer, counts)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,17 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sftflow.manifests import sha256_file, sha256_json, write_json
+from sftflow.stage import StageError
+from sftflow.workfolder import hold_folder, release_folder
 
 logger = logging.getLogger("sftflow")
 
 SEAL = "COMPLETE.json"
+ENDING_S = 60.0
 PICKLED_ARGUMENTS = "training_args.bin"  # a pickle that nothing here reads
 
 
@@ -105,3 +109,21 @@ def remove_others(folder: Path, kept: str) -> list[str]:
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in stale]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other trainings of the same run away: a job of a cluster may outlive its workflow.
+
+    One that was told to end has a minute for it. Raises StageError if it takes longer.
+    """
+    lock = folder.with_name(".training.lock")
+    holder = hold_folder(lock, wait_s=ENDING_S)
+    if holder:
+        raise StageError(
+            f"another training of this run ({holder}) writes to {folder}; wait for it or end it"
+        )
+    try:
+        yield
+    finally:
+        release_folder(lock)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cluster import missing, said, slurm
 
+from sftflow import clusterchecks
+from sftflow.findings import OK
 from sftflow.manifests import read_manifest
 from staleness.project import Project, jobs_in
 
@@ -116,6 +118,13 @@ def test_the_small_project_runs_to_the_report(finished):
     assert any("serve_model" in state and state.endswith(" gpu") for state in states)
     assert "COMPLETED rule_merge_adapter_wildcards_s.r-2 cpu" in states
     assert not any("ingest_source" in state for state in states)  # light stages are local
+
+
+def test_the_doctor_finds_the_cluster_well(finished, cluster, monkeypatch):
+    monkeypatch.setenv(clusterchecks.MAP, str(cluster.partitions))
+    found = clusterchecks.cluster_findings()
+    assert {finding.level for finding in found} == {OK}
+    assert {"munge", "Slurm", "partitions", "Slurm's GPUs"} == {finding.about for finding in found}
 
 
 def test_a_second_invocation_has_nothing_to_do(finished, cluster):

@@ -4,6 +4,7 @@ import pytest
 
 from sftflow.checkpoints import (
     SEAL,
+    alone,
     checkpoints,
     fault,
     fingerprint,
@@ -13,6 +14,8 @@ from sftflow.checkpoints import (
     seal,
     step_of,
 )
+from sftflow.stage import StageError
+from sftflow.workfolder import hold_folder
 
 
 def make(folder, step, sealed=True):
@@ -96,3 +99,14 @@ def test_later_ones_than_asked_for_are_left_alone(tmp_path):
     assert step_of(newest) == 3
     assert notes == []
     assert len(checkpoints(tmp_path)) == 2
+
+
+def test_two_trainings_of_one_run_do_not_write_to_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("sftflow.checkpoints.ENDING_S", 0.0)
+    with alone(tmp_path / "checkpoints"):
+        with pytest.raises(StageError, match=r"another training of this run \(pid \d+ on"):
+            with alone(tmp_path / "checkpoints"):
+                pass
+        assert hold_folder(tmp_path / ".training.lock") is not None  # still the first one's
+    with alone(tmp_path / "checkpoints"):
+        pass

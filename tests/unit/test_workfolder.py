@@ -29,3 +29,12 @@ def test_a_second_holder_is_told_the_first_and_a_killed_one_leaves_nothing(tmp_p
         assert hold_folder(lock) is None
     finally:
         subprocess.run(["kill", str(child)], check=True)
+
+
+def test_one_who_is_about_to_end_is_waited_for(tmp_path):
+    short = HOLD.replace("'sleep', '60'", "'sleep', '1'")
+    first = subprocess.Popen([sys.executable, "-c", short, tmp_path / "l"], stdout=subprocess.PIPE)
+    first.stdout.readline()
+    assert hold_folder(tmp_path / "l") is not None
+    assert hold_folder(tmp_path / "l", wait_s=30) is None
+    first.wait()
