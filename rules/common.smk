@@ -66,6 +66,7 @@ PACKAGES = {
 LIGHT = (
     *("ingest_source", "split_dataset", "mix_dataset", "find_contamination"),
     *("template_data", "report_dataset", "score_answers", "judge_run"),
+    *("make_sheet", "read_sheets"),
     *("summarize_results", "build_report"),
 )
 
