@@ -76,7 +76,7 @@ class Invocation:
         try:
             assert self.process.wait(1500) == 0, self.text()[-6000:]
         finally:
-            self.process.terminate()
+            self.process.kill()
         return self.text()
 
 
@@ -108,7 +108,7 @@ def finished(cluster, tmp_path_factory):
         cluster.update("resume")
         return project, run.finish(), cluster.states()
     finally:
-        run.process.terminate()  # which cancels its jobs
+        run.process.kill()  # if it has not ended; its jobs are cancelled with the cluster
         run.process.wait()
 
 
