@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 ETC = Path("/etc/slurm")
 MARK = "# written by the tests of sftflow; they remove it again"
 MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
@@ -132,6 +134,25 @@ def slurm(folder: Path) -> Iterator[Cluster]:
                 daemon.kill()
         for name in ("slurm.conf", "gres.conf"):
             (ETC / name).unlink()
+        end_what_is_left()
+
+
+def end_what_is_left() -> int:
+    """End what outlived its job, and return how many that were.
+
+    Without cgroups Slurm loses sight of a batch script's children once the script is gone.
+    """
+    left = [process for process in psutil.process_iter() if _of_our_jobs(process)]
+    for process in left:
+        process.kill()
+    return len(left)
+
+
+def _of_our_jobs(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get("SLURM_CLUSTER_NAME") == "sftflow"
+    except psutil.Error:
+        return False
 
 
 def _munge_answers() -> bool:
