@@ -22,7 +22,7 @@ TOGETHER = {
 
 
 # The longest first, so that no worker is left with one of them at the end.
-FIRST = ("staleness", "default", "tests/e2e/test_faults.py")
+FIRST = ("staleness", "default", "tests/e2e/test_slurm.py", "tests/e2e/test_faults.py")
 
 
 def group_of(nodeid: str) -> str:
