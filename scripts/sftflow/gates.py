@@ -167,8 +167,16 @@ def _outcome(rule: Rule, key: tuple[str, str], known: Known) -> Outcome:
     if far is None:
         return _missing(name, f"{went}, of which no {_unit_of(rule)} is known")
     passed = OPERATORS[rule.op](far, rule.limit)
-    size = f", {far:.1f} {rule.unit}" if rule.unit and math.isfinite(far) else ""
-    return Outcome(name, mine.value, far, passed, f"{went}{size}")
+    return Outcome(name, mine.value, far, passed, f"{went}{_size(rule, far)}")
+
+
+def _size(rule: Rule, far: float) -> str:
+    """Say how far a measure moved in the rule's unit, and which way; nothing if it has none."""
+    if not rule.unit or not far or not math.isfinite(far):
+        return ""
+    worse, better = ("worse", "better") if rule.measure == BENCHMARK else ("down", "up")
+    ways = (worse, better) if rule.way == "falls" else (better, worse)
+    return f", {abs(far):.1f} {rule.unit} {ways[far < 0]}"
 
 
 def _told(measured: Measurement) -> str:

@@ -80,7 +80,7 @@ def test_a_fall_is_counted_in_standard_errors_of_the_difference():
     paired = {("suite", "task.acc"): 0.02}  # 0.1 / 0.02 = 5
     said = verdict("no benchmark falls by more than 4 standard errors", model, base, paired)
     assert said["figure"] == pytest.approx(5.0)
-    assert said["sentence"].endswith("went from 0.600 to 0.500, 5.0 standard errors")
+    assert said["sentence"].endswith("went from 0.600 to 0.500, 5.0 standard errors worse")
 
 
 def test_of_a_perplexity_a_rise_is_the_fall():
@@ -88,7 +88,8 @@ def test_of_a_perplexity_a_rise_is_the_fall():
     model = measured(suite__wiki__word_perplexity=(12.0, 0.1), suite__task__length=1.0)
     rule = "no benchmark falls by more than 2 standard errors"
     assert verdict(rule, model, base)["measure"] == "suite/wiki.word_perplexity"
-    assert verdict(rule, base, model)["verdict"] == "pass"
+    said = verdict(rule, base, model)
+    assert said["verdict"] == "pass" and said["sentence"].endswith("standard errors better")
 
 
 @pytest.mark.parametrize(
