@@ -26,6 +26,7 @@ from sftflow.drift import LENGTHS, compared, first_words, side_by_side
 from sftflow.labelfigures import group_facts, tag_facts
 from sftflow.manifests import read_manifest, write_json, write_text
 from sftflow.overlaps import overlap_facts
+from sftflow.pagetemplates import page_templates
 from sftflow.portrait import Portrait, read_portrait
 from sftflow.records import read_rows
 from sftflow.rejections import Rejections, read_rejections
@@ -33,7 +34,6 @@ from sftflow.rowsamples import Samples
 from sftflow.stage import StageError, run_stage, stage_parser
 from sftflow.tokencounts import token_facts, what_is_cut
 
-TEMPLATES = Path(__file__).parent / "templates"
 # No script, no font, no connection: whatever a row says, the page only shows it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SHOWN_VALUES, SHOWN_SHARE = 10, 0.005  # of languages, scripts, values of a column
@@ -41,15 +41,7 @@ SHOWN_VALUES, SHOWN_SHARE = 10, 0.005  # of languages, scripts, values of a colu
 
 def page(facts: dict[str, Any]) -> str:
     """Return the HTML page; every value from data is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.filters.update(frequent=frequent, count=figures.count)
     environment.filters.update(percent=figures.percent, cut=what_is_cut)
     return environment.get_template("dataset.html.j2").render(policy=POLICY, **facts)

@@ -29,10 +29,10 @@ from sftflow.dataoverview import data_section
 from sftflow.incontextreport import in_context_findings, in_context_section
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
+from sftflow.pagetemplates import TEMPLATES, page_templates
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 #: Runs above this many are drawn into one plot of validation loss.
 MOST_CURVES = 6
 #: Above this many tuned models the first screen tells the best one and a table of all.
@@ -265,15 +265,7 @@ def library() -> str:
 
 def render(context: Mapping[str, Any]) -> str:
     """Return the page; every value of ``context`` is escaped by the template."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.policies["json.dumps_kwargs"] = {
         "sort_keys": True,
         "allow_nan": False,

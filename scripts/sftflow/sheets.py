@@ -17,6 +17,7 @@ from typing import Any
 
 from sftflow.answers import read_jsonl
 from sftflow.manifests import canonical_json
+from sftflow.pagetemplates import TEMPLATES, page_templates
 from sftflow.prompttext import prompt_text
 
 CRITERIA = {
@@ -115,21 +116,13 @@ def _cell(text: str) -> str:
 
 def sheet_html(asked: Sequence[Question], title: str, show_reference: bool) -> str:
     """Return the sheet as a page that works offline, remembers scores and saves them to a file."""
-    import jinja2
     from markupsafe import Markup
 
     from sftflow.pagepolicy import policy
     from sftflow.samples import showable
 
-    folder = Path(__file__).parents[1] / "templates"
-    script = (folder / "sheet.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(folder),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    script = (TEMPLATES / "sheet.js").read_text(encoding="utf-8")
+    environment = page_templates()
     environment.filters["showable"] = showable
     return environment.get_template("sheet.html.j2").render(
         title=title,
@@ -140,5 +133,5 @@ def sheet_html(asked: Sequence[Question], title: str, show_reference: bool) -> s
         scale=SCALE,
         policy=policy(script),
         script=Markup(script),  # noqa: S704 - a file of this repository
-        style=Markup((folder / "sheet.css").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup((TEMPLATES / "sheet.css").read_text(encoding="utf-8")),  # noqa: S704
     )

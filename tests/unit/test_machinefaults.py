@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ingest_fixture import DEFAULTS
 
 from sftflow.joblogs import ended_without_a_word
 from sftflow.machinefaults import machine_fault
@@ -20,19 +21,7 @@ ROW = {"instruction": "Say it.", "output": "It is said, at some length. " * 40}
 
 
 def spec(raw):
-    return {
-        "source": "raw",
-        "path": str(raw),
-        "format": "auto",
-        "columns": None,
-        "system": None,
-        "encoding": "utf-8",
-        "delimiter": None,
-        "json_path": None,
-        "max_row_bytes": 1 << 20,
-        "max_rejected_fraction": 0.5,
-        "consecutive": "quarantine",
-    }
+    return {**DEFAULTS, "path": str(raw)}
 
 
 @pytest.fixture
