@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
-sys.path.insert(0, str(REPO / "tests"))
+sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests/unit"), str(REPO / "scripts")]
 
 from staleness.edits import CONTINUED, TABLE, missed, unnecessary  # noqa: E402
 from staleness.project import Project  # noqa: E402
