@@ -123,4 +123,5 @@ def engine_environment(
             added["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # lets `uni` be; the engine stays apart
             added["OMP_NUM_THREADS"] = str(engine_threads())
     # The server has its cores for itself while it is measured, so its threads may spin.
-    return {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | added
+    waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    return {k: v for k, v in os.environ.items() if k not in waiting} | added
