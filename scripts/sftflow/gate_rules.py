@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -51,8 +51,10 @@ def gate_faults(config: dict, root: Path) -> Iterator[str]:
     if config["gates"]["rules"] and not gated_models(config):
         yield "gates.rules: no run is measured, so there is nothing to pass them; leave them out"
     bases = [name for name in names if name in config["bases"]]
-    measures = list(dict.fromkeys(m for name in names for m in _measures(config, root, name)))
-    suites = {suite for name in names for suite in model_suites(config, name)}
+    # Each suite's task files are read once, however many models it measures.
+    suites = dict.fromkeys(suite for name in names for suite in model_suites(config, name))
+    told = {suite: [*_suite_metrics(config["suites"][suite], root)] for suite in suites}
+    measures = list(dict.fromkeys(m for name in names for m in _measures(config, told, name)))
     for place, text in enumerate(config["gates"]["rules"]):
         key = f"gates.rules[{place}]"
         try:
@@ -107,8 +109,13 @@ def _no_measure(measure: str, measures: Measures) -> str:
     return f"nothing that is measured is called '{measure}'; {hint}"
 
 
-def _measures(config: dict, root: Path, model: str) -> Iterator[tuple[str, str]]:
-    """Yield what will be measured of a model, as summary.csv names it."""
+def _measures(
+    config: dict, suites: Mapping[str, list[str]], model: str
+) -> Iterator[tuple[str, str]]:
+    """Yield what will be measured of a model, as summary.csv names it.
+
+    ``suites``: the metrics of each suite.
+    """
     sets = {name: config["datasets"][name]["metrics"] for name in model_datasets(config, model)}
     if config["generation"]["prompts"] is not None:
         sets["prompts"] = None
@@ -118,7 +125,7 @@ def _measures(config: dict, root: Path, model: str) -> Iterator[tuple[str, str]]
             if metric == "json_fields":
                 yield "scores", f"{name}.json_fields.*"
     for suite in model_suites(config, model):
-        yield from ((suite, metric) for metric in _suite_metrics(config["suites"][suite], root))
+        yield from ((suite, metric) for metric in suites[suite])
     yield from (("latency", metric) for metric in _latency_metrics(config["latency"]))
     yield from (("loss", f"text.{name}") for name in config["texts"])
     yield from (("loss", f"{side}.*") for side in ("validation", "train", "gap"))
