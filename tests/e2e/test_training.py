@@ -223,7 +223,7 @@ def test_a_launch_ends_with_its_parent(folder):
     while len(children := parent.children(recursive=True)) < 3:  # launcher and two workers
         assert process.poll() is None
         time.sleep(0.05)
-    process.kill()
-    process.wait()
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive

@@ -1,11 +1,9 @@
 """A dataset and a base of 100,000 parameters: enough to run the real training stages on."""
 
 import json
-import os
 import random
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from sftflow.folders import START_SUMS
 from sftflow.manifests import write_manifest
 from sftflow.modelfolders import write_start_sums
 from sftflow.records import RECORD, content_id, message, write_table
+from warmstart import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 CHATML = (REPOSITORY / "config" / "templates" / "chatml.jinja").read_text(encoding="utf-8")
@@ -130,21 +129,12 @@ def command(stage, spec, **paths):
 
 
 def start(folder, line):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        line,
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return Stage(line, folder)
 
 
-def finish(process, code=0):
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == code, said
-    return said
+def finish(stage, code=0):
+    assert stage.wait(300) == code, stage.said()
+    return stage.said()
 
 
 def templating():
@@ -224,7 +214,7 @@ def kill_at_checkpoint(folder, spec, step, number=signal.SIGKILL):
         pass
     assert process.poll() is None, "it ended before it could be killed"
     process.send_signal(number)
-    process.wait()
+    process.wait(60)
     return process
 
 
