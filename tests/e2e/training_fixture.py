@@ -7,11 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
+from warmstart import Stage
+
 from sftflow.folders import START_SUMS
 from sftflow.manifests import write_manifest
 from sftflow.modelfolders import write_start_sums
 from sftflow.records import RECORD, content_id, message, write_table
-from warmstart import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 CHATML = (REPOSITORY / "config" / "templates" / "chatml.jinja").read_text(encoding="utf-8")
