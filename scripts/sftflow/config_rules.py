@@ -9,6 +9,7 @@ import difflib
 import glob
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.opinion_rules import opinion_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.promptfile import read_prompts
+from sftflow.stage import StageError
+from sftflow.suites import missing_files
 from sftflow.taskfiles import task_files
 
 
@@ -272,6 +275,10 @@ def _suites(config: dict, root: Path) -> Iterator[str]:
         for task in suite["tasks"]:
             if task not in known:
                 yield _unknown(f"suites.{name}.tasks", task, f"task in {folder}", known)
+        own = [task for task in suite["tasks"] if task in known]
+        with suppress(StageError):  # told when the suite is planned
+            missing = missing_files(folder, own, suite["num_fewshot"])
+            yield from (f"suites.{name}.tasks: {fault}" for fault in missing)
 
 
 def _files(config: dict, root: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ files usually need it for is in lmeval.py: metrics and Jinja filters of this pac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,36 @@ def used_splits(task: Mapping[str, Any], num_fewshot: int | None) -> set[str]:
     examples = task.get("num_fewshot") if num_fewshot is None else num_fewshot
     shown = ("fewshot_split", "training_split", "validation_split") if examples else ()
     return {split for split in (tested, *map(task.get, shown)) if split}
+
+
+def without_unread_splits(settings: Mapping[str, Any], num_fewshot: int | None) -> dict[str, Any]:
+    """Return settings without splits that are not read and whose files lie beside the task.
+
+    Such a file, as a rule one with examples, may be missing.
+    """
+    kept, asked = dict(settings), dict(settings.get("dataset_kwargs") or {})
+    files, read = asked.get("data_files"), used_splits(settings, num_fewshot)
+    if not isinstance(files, dict):
+        return kept
+    unread = {k for k, v in files.items() if k not in read and "{folder}" in str(v)}
+    for key in ("fewshot_split", "training_split", "validation_split"):
+        if kept.get(key) in unread:
+            del kept[key]
+    return kept | {
+        "dataset_kwargs": {**asked, "data_files": {k: files[k] for k in files if k not in unread}}
+    }
+
+
+def missing_files(folder: Path, tasks: Iterable[str], num_fewshot: int | None) -> Iterator[str]:
+    """Yield a sentence for each file beside a folder's tasks that they read and that is not there.
+
+    Raises StageError if a task is not sound.
+    """
+    for name, settings in folder_tasks(folder, tasks).items():
+        for text in named_files({name: settings}, "folder", num_fewshot):
+            below = text.removeprefix("{folder}/")
+            if not any(folder.glob(below)):
+                yield f"task {name} reads {folder / below}, which is not there; put the file there"
 
 
 def named_files(

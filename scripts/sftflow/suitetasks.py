@@ -38,7 +38,8 @@ def load_tasks(
         try:
             if own:
                 places = {"folder": project_path(spec["folder"]), "dataset": dataset}
-                tasks.append(lmeval.ConversationTask(config=suites.with_places(own[name], places)))
+                read = suites.without_unread_splits(own[name], spec.get("num_fewshot"))
+                tasks.append(lmeval.ConversationTask(config=suites.with_places(read, places)))
             else:
                 loaded = manager.load(name)
                 tasks += (

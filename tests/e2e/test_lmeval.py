@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from lmeval_fixture import ROWS, write_dataset, write_model
 
 from sftflow.manifests import canonical_json
@@ -179,6 +181,68 @@ def test_templates_of_tasks_run_in_a_sandbox(served, tmp_path):
     assert status == 1
     assert "SecurityError" in said
     assert not planted.exists()
+
+
+PROBLEMS = [
+    {
+        "question": f"Ann has {n} boxes of {n + 1} pens. How many?",
+        "answer": f"Pens.\n#### {n * n + n}",
+    }
+    for n in range(31, 37)
+]
+# With the number of a problem's answer, what it is worth by strict-match and flexible-extract.
+ANSWERS = {
+    "So it is {}.\n#### {}": (1, 1),
+    "She has {} pens.": (0, 1),
+    "#### ${}": (0, 1),
+    "#### {}\nAnd 7 more.": (1, 0),
+    "None.": (0, 0),
+    "{:,}.": (0, 1),
+}
+
+
+def test_gsm8k_runs_from_a_file_and_scores_as_lm_evals_own(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    task = (ROOT / "config/tasks/gsm8k_local.yaml").read_text()
+    (tmp_path / "gsm8k_local.yaml").write_text(task)
+    lines = "".join(json.dumps(problem) + "\n" for problem in PROBLEMS)
+    (tmp_path / "gsm8k_test.jsonl").write_text(lines)
+    suite = {"folder": str(tmp_path), "tasks": ["gsm8k_local"], "limit": 3}
+    status, said, through, rows = benchmark(served, "gsm8k", **suite)
+    assert status == 0, said
+    figures = through["tasks"]["gsm8k_local"]
+    names = {f"exact_match[{kind}]": 3 for kind in ("strict-match", "flexible-extract")}
+    assert {name: figure["n"] for name, figure in figures.items()} == names
+    assert f"Question: {PROBLEMS[0]['question']}\nAnswer:" in rows[0]["arguments"][0][0]
+
+    theirs = Path(find_spec("lm_eval").origin).parent / "tasks/gsm8k/gsm8k.yaml"
+    own = {k: v for k, v in yaml.safe_load(theirs.read_text()).items() if k != "dataset_name"}
+    files = {
+        "train": str(tmp_path / "gsm8k_test.jsonl"),
+        "test": str(tmp_path / "gsm8k_test.jsonl"),
+    }
+    own |= {"dataset_path": "json", "dataset_kwargs": {"data_files": files}}
+    (tmp_path / "gsm8k.yaml").write_text(yaml.safe_dump(own))
+    spec = {**SPEC, **suite, "tasks": ["gsm8k", "gsm8k_local"]}
+    import run_benchmark
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    tasks = run_benchmark.load_tasks(spec, run_benchmark.own_tasks(spec), None)
+    assert [worth(task) for task in tasks] == [[*map(list, ANSWERS.values())]] * 2
+
+
+def worth(task):
+    """Return what each of ANSWERS is worth to a task by its filters, in their order."""
+    found = []
+    for problem, answer in zip(PROBLEMS, ANSWERS, strict=True):
+        number = int(problem["answer"].rpartition(" ")[2])
+        said = SimpleNamespace(resps=[answer.format(number, number)], doc=problem)
+        said.filtered_resps = {}
+        for kind in task._filters:
+            kind.apply([said])
+        replies = [said.filtered_resps[kind.name] for kind in task._filters]
+        found.append([task.process_results(problem, [one])["exact_match"] for one in replies])
+    return found
 
 
 @pytest.fixture

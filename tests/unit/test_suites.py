@@ -1,9 +1,18 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sftflow.stage import StageError
-from sftflow.suites import check_metrics, folder_tasks, unknown_task, with_places
+from sftflow.suites import (
+    check_metrics,
+    folder_tasks,
+    missing_files,
+    unknown_task,
+    with_places,
+    without_unread_splits,
+)
 
 TASKS = Path(__file__).parents[2] / "config" / "tasks"
 
@@ -22,7 +31,30 @@ def test_shipped_tasks_are_sound():
     for name, settings in tasks.items():
         assert settings["task"] == name
         files = with_places(settings, {"dataset": Path("d"), "folder": TASKS})["dataset_kwargs"]
-        assert files["data_files"]["test"] == "d/test.parquet"
+        assert files["data_files"]["test"] in ("d/test.parquet", f"{TASKS}/gsm8k_test.jsonl")
+
+
+def test_gsm8k_is_put_and_scored_as_lm_evals_own():
+    theirs = Path(find_spec("lm_eval").origin).parent / "tasks/gsm8k/gsm8k.yaml"
+    own = yaml.safe_load(theirs.read_text(encoding="utf-8"))
+    ours = folder_tasks(TASKS, ["gsm8k_local"])["gsm8k_local"]
+    differs = {key for key in own.keys() | ours.keys() if own.get(key) != ours.get(key)}
+    places = {"task", "tag", "dataset_path", "dataset_name", "dataset_kwargs"}
+    assert differs == {*places, "num_fewshot"}
+
+
+def test_a_file_beside_a_task_is_asked_for_only_if_it_is_read(tmp_path):
+    write(tmp_path, "t.yaml", (TASKS / "gsm8k_local.yaml").read_text(encoding="utf-8"))
+    (said,) = missing_files(tmp_path, ["gsm8k_local"], None)
+    assert said.startswith(f"task gsm8k_local reads {tmp_path}/gsm8k_test.jsonl, which is not")
+    write(tmp_path, "gsm8k_test.jsonl", "{}")
+    assert list(missing_files(tmp_path, ["gsm8k_local"], None)) == []
+    assert ["gsm8k_train" in said for said in missing_files(tmp_path, ["gsm8k_local"], 5)] == [True]
+    task = folder_tasks(tmp_path, ["gsm8k_local"])["gsm8k_local"]
+    alone, shown = (without_unread_splits(task, n) for n in (None, 5))
+    assert list(alone["dataset_kwargs"]["data_files"]) == ["test"]
+    assert "fewshot_split" not in alone and "training_split" not in alone
+    assert shown == task
 
 
 def test_unknown_task_names_the_nearest():

@@ -583,3 +583,17 @@ def test_a_prompt_file_is_read_before_anything_runs(tmp_path, text, said):
     assert len(caught.value.faults) == 1
     assert "generation.prompts: " in caught.value.faults[0]
     assert said in caught.value.faults[0]
+
+
+def test_gsm8k_is_two_lines_and_a_file(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    shipped = REPO / "config/tasks/gsm8k_local.yaml"
+    (tmp_path / "tasks/gsm8k_local.yaml").write_text(shipped.read_text())
+    suite = {"folder": "tasks", "tasks": ["gsm8k_local"], "limit": 200}
+    config = edited(suites={"gsm8k": suite}, runs__talk_lora__suites=["gsm8k"])
+    said = f"suites.gsm8k.tasks: task gsm8k_local reads {tmp_path}/tasks/gsm8k_test.jsonl"
+    assert_one_fault(tmp_path, config, said)
+    (tmp_path / "tasks/gsm8k_test.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}')
+    load(tmp_path, config)
+    config["gates"] = {"rules": ["gsm8k_local.exact_match[flexible-extract] >= 0.3"]}
+    load(tmp_path, config)
