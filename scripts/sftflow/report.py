@@ -26,6 +26,7 @@ from sftflow import (
 )
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
+from sftflow.defects import defects
 from sftflow.incontextreport import in_context_findings, in_context_section
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
@@ -134,8 +135,12 @@ def first_screen(
     lines.sort(key=lambda line: place.get(line["model"], -1))
     told = ranked if len(ranked) <= MOST_VERDICTS else ranked[:1]
     said = [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies) for m in told]
+    wrong = {m["name"]: defects(compared.get(m["name"], []), m["datasets"]) for m in models}
     for one in said:
         one["findings"] += judgements.findings(judged.get(one["model"]))
+        one["defects"] = wrong[one["model"]]
+    for line in lines:
+        line["defects"] = list(dict.fromkeys(d.name for d in wrong[line["model"]]))
     return {
         "verdicts": said,
         "overview": lines if len(models) > 2 else [],

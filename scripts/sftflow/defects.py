@@ -1,0 +1,194 @@
+"""What is wrong with a tuned model, told by its measures whether or not the config has gates.
+
+Each check looks for the trace of a known fault of fine-tuning: an end of turn that was not
+learned, answers that go round in circles, another template in the server than in training, and
+general ability that is gone. A defect names a gate that would have stopped the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sftflow.comparison import Comparison
+from sftflow.figures import figure
+
+#: Below this share of answers that end by themselves, a model is said not to stop.
+LEAST_ENDED = 0.9
+#: Above this share of 4-grams that were said before in the same answer, it goes round in circles.
+MOST_REPEATED = 0.5
+#: By how much (share of answers) a model may answer worse when served than as it was trained.
+MOST_LOST_SERVED = 0.3
+#: A loss that fell below this share of the start model's was learned from; from a probability of
+#: 1 in 4 per token to 1 in 2.
+LEARNED = 0.5
+#: A rise of the loss on general text by this many nats per token: a perplexity 10 % higher.
+FORGOTTEN = math.log(1.1)
+#: Standard errors by which a share must be beyond its limit.
+ERRORS = 2.0
+#: Fewer answers than this say nothing.
+FEWEST = 5
+#: Measures that are named one by one.
+MOST_NAMED = 3
+
+#: Scores that say whether an answer is right, of 0 to 1.
+RIGHT = (
+    *("exact_match", "normalized_match", "accuracy", "word_f1", "numeric_answer"),
+    *("json_valid", "json_fields", "rougeL"),
+)
+WORD_FOR_WORD = RIGHT[:5]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A fault, the figures that show it, and the rule of a gate that asks for it."""
+
+    name: str
+    text: str
+    gate: str
+
+
+def defects(compared: Sequence[Comparison], datasets: Iterable[str]) -> list[Defect]:
+    """Return what is wrong with a model, gravest first; ``datasets`` are those it was trained on.
+
+    ``compared`` are its measures beside those of its start model.
+    """
+    known = [c for c in compared if c.tuned is not None and c.tuned.value is not None]
+    found: list[Defect] = []
+    for check in (_does_not_end, _repeats):
+        found += [said for c in known if (said := check(c)) is not None]
+    for dataset in datasets:
+        said = _served_otherwise(known, dataset) or _learned_unseen(known, dataset)
+        found += [said] if said else []
+    for forgot in (_forgot_text, _forgot_tasks):
+        found += [said] if (said := forgot(known)) else []
+    return found
+
+
+def _score(c: Comparison, name: str) -> bool:
+    """Say whether a measure is this score of some set, of enough answers."""
+    rows = c.tuned.n or 0
+    return c.group == "scores" and c.metric.endswith(f".{name}") and rows >= FEWEST
+
+
+def _beyond(c: Comparison, limit: float, way: int) -> bool:
+    """Say whether a share is surely above (way 1) or below (way -1) a limit."""
+    return way * (c.tuned.value - limit) > ERRORS * (c.tuned.stderr or 0.0)
+
+
+def _does_not_end(c: Comparison) -> Defect | None:
+    if not _score(c, "ended") or not _beyond(c, LEAST_ENDED, -1):
+        return None
+    name, share = c.metric.rpartition(".")[0], c.tuned.value
+    how = "Answers don't end" if share < 0.5 else "Not all answers end"
+    return Defect(
+        "does not end",
+        f"{how}: {share:.0%} of {c.tuned.n:,} answers to {name} ended by end-of-turn, the others "
+        "at generation.max_new_tokens. The end of the turn was not learned, or that limit is too "
+        "low.",
+        f"{c.metric} >= {LEAST_ENDED:g}",
+    )
+
+
+def _repeats(c: Comparison) -> Defect | None:
+    if not _score(c, "repetition") or not _beyond(c, MOST_REPEATED, 1):
+        return None
+    return Defect(
+        "repeats itself",
+        f"Answers go round in circles: {c.tuned.value:.0%} of the 4-grams of an answer to "
+        f"{c.metric.rpartition('.')[0]} stood in it before.",
+        f"{c.metric} <= {MOST_REPEATED:g}",
+    )
+
+
+def _one(known: Sequence[Comparison], wanted: Callable[[Comparison], bool]) -> Comparison | None:
+    return next((c for c in known if wanted(c)), None)
+
+
+def _of_rows(known: Sequence[Comparison], group: str, side: str, dataset: str) -> Comparison | None:
+    """Return a measure whose name ends in the key of a dataset's tokens."""
+    return _one(known, lambda c: c.group == group and c.metric.startswith(f"{side}.{dataset}."))
+
+
+def _served_otherwise(known: Sequence[Comparison], dataset: str) -> Defect | None:
+    """Look for answers that are right in the tokens of training and wrong from the server.
+
+    Validation and test rows are of one kind, so about as many of both should be right.
+    """
+    trained = _of_rows(known, "memorisation", "validation_exact", dataset)
+    right = [c for c in known for name in WORD_FOR_WORD if c.metric == f"{dataset}.{name}"]
+    if trained is None or not right or min(trained.tuned.n or 0, right[0].tuned.n or 0) < FEWEST:
+        return None
+    best = max(right, key=lambda c: c.tuned.value)
+    less = trained.tuned.value - best.tuned.value
+    error = math.hypot(trained.tuned.stderr or 0.0, best.tuned.stderr or 0.0)
+    if less <= MOST_LOST_SERVED or less <= ERRORS * error:
+        return None
+    return Defect(
+        "served otherwise than trained",
+        f"Asked in the tokens of its training it says {trained.tuned.value:.0%} of the answers of "
+        f"{dataset}'s validation rows word for word, but served only {best.tuned.value:.0%} of "
+        f"those of its test rows are right ({best.metric}): the chat template of the server is "
+        "not the one it was trained in, or the rows differ in kind.",
+        f"{best.metric} >= {trained.tuned.value - MOST_LOST_SERVED:.2g}",
+    )
+
+
+def _learned_unseen(known: Sequence[Comparison], dataset: str) -> Defect | None:
+    """Look for a validation loss that fell by far, and answers none of which are better."""
+    loss = _of_rows(known, "loss", "validation", dataset)
+    right = [c for c in known for name in RIGHT if c.metric == f"{dataset}.{name}"]
+    if loss is None or loss.verdict != "better" or not right:
+        return None
+    learned = loss.tuned.value < LEARNED * loss.base.value
+    shown = any(c.verdict == "better" or c.tuned.value >= 0.5 for c in right)
+    if not learned or shown:
+        return None
+    return Defect(
+        "served otherwise than trained",
+        f"What it learned does not show: its loss on validation rows of {dataset} fell from "
+        f"{figure(loss.base.value)} to {figure(loss.tuned.value)}, but no score of its answers is "
+        f"better ({right[0].metric} {figure(right[0].tuned.value)}). Is it served in the chat "
+        "template that it was trained in?",
+        f"{right[0].metric} >= 0.5",
+    )
+
+
+def _forgot_text(known: Sequence[Comparison]) -> Defect | None:
+    lost = [
+        c
+        for c in known
+        if c.group == "loss"
+        and c.metric.startswith("text.")
+        and c.verdict == "worse"
+        and c.tuned.value - c.base.value > FORGOTTEN
+    ]
+    if not lost:
+        return None
+    worst = max(lost, key=lambda c: c.tuned.value - c.base.value)
+    name, base, tuned = worst.metric.partition(".")[2], worst.base.value, worst.tuned.value
+    return Defect(
+        "forgot",
+        f"It forgot general text: its loss on {name} rose from {figure(base)} to {figure(tuned)}, "
+        f"which is {math.exp(tuned - base) - 1:.0%} more perplexity.",
+        f"no {worst.metric} rises by more than {FORGOTTEN:.2g}",
+    )
+
+
+def _forgot_tasks(known: Sequence[Comparison]) -> Defect | None:
+    others = ("scores", "loss", "memorisation", "people")
+    lost = [c for c in known if c.group not in others and c.verdict == "worse"]
+    if not lost:
+        return None
+    lost.sort(key=lambda c: -c.errors_apart)
+    named = [
+        f"{c.metric} {figure(c.base.value)} \u2192 {figure(c.tuned.value)}"
+        for c in lost[:MOST_NAMED]
+    ]
+    more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
+    return Defect(
+        "forgot",
+        f"It lost ability on benchmarks: {', '.join(named)}{more}.",
+        "no benchmark falls by more than 2 standard errors",
+    )

@@ -1,0 +1,165 @@
+"""Planted faults of a tuned model: the page tells them without gates, a gate stops each."""
+
+import json
+
+import pytest
+
+import build_report
+import check_gates
+import score_answers
+import summarize_results
+from sftflow.comparison import compare
+from sftflow.defects import defects
+from sftflow.summary import Measurement, read_summary
+
+KEY = "d.t.0a1b2c3d"
+MODELS = [
+    {"name": name, "kind": kind, "base": base, "suites": ["s"], "datasets": ["d"]}
+    for name, kind, base in (("start", "base", None), ("tuned", "tuned", "start"))
+]
+
+
+def right(i):
+    return f"yes {i} and that is all"
+
+
+def answers(said, finish="stop", rows=40):
+    """Rows with a reference each; ``said`` is asked for each answer."""
+    more = {"messages": [], "finish_reason": finish, "completion_tokens": 5, "set": "d"}
+    return [{"id": str(i), "answer": said(i), "reference": right(i), **more} for i in range(rows)]
+
+
+def share(value, n=400):
+    return {"value": value, "stderr": (value * (1 - value) / (n - 1)) ** 0.5, "n": n}
+
+
+def measured(folder, name, rows, text=2.3, held_out=0.2, recited=0.9, acc=0.8):
+    """Write what the stages would leave of a model, scored by the real stage."""
+    place = folder / "eval" / name
+    (place / "benchmark").mkdir(parents=True)
+    (place / "generations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loss = {"unit": "nats/token", "stderr": 0.01, "n": 5000}
+    losses = {"text.general": {"value": text, **loss}}
+    losses |= {f"{side}.{KEY}": {"value": held_out, **loss} for side in ("validation", "train")}
+    side = {"exact": share(recited, 100), "prefix_tokens": share(0.9, 100)}
+    recitation = {KEY: {"train": side, "validation": side, "recited": []}}
+    (place / "loss.json").write_text(json.dumps({"losses": losses, "recitation": recitation}))
+    tasks = {"tasks": {"world": {"acc": share(acc)}}}
+    (place / "benchmark/s.json").write_text(json.dumps(tasks))
+    spec = {"model": name, "sets": {"d": {"metrics": ["exact_match", "ended", "repetition"]}}}
+    common = ["--generations", str(place / "generations.jsonl")]
+    common += ["--scores", str(place / "scores.json")]
+    score_answers.main(["--spec", json.dumps(spec), *common])
+
+
+def start(folder):
+    measured(folder, "start", answers(lambda _: "no"), held_out=4.0, recited=0.0)
+
+
+def told(folder):
+    """Sum up both models; return the tuned one's defects."""
+    common = ["--spec", json.dumps({"models": MODELS}), "--results", str(folder)]
+    summarize_results.main([*common, "--summary", str(folder / "summary.csv")])
+    rows = read_summary(folder / "summary.csv")
+    sides = [[row for row in rows if row.model == name] for name in ("start", "tuned")]
+    return defects(compare(*sides), ["d"])
+
+
+def verdicts(folder, rules):
+    """Return what the stage of the gates says of rules."""
+    spec = {"rules": rules, "models": [{"name": "tuned", "base": "start"}], "suites": ["s"]}
+    common = ["--spec", json.dumps(spec), "--results", str(folder)]
+    check_gates.main([*common, "--gates", str(folder / "gates.json")])
+    said = json.loads((folder / "gates.json").read_text())["models"]["tuned"]
+    return [rule["verdict"] for rule in said["rules"]]
+
+
+PLANTED = {
+    "never ends": (
+        {"rows": answers(lambda i: f"yes {i} and then and so", "length")},
+        ["does not end"],
+        "Answers don't end: 0% of 40 answers to d ended by end-of-turn",
+    ),
+    "ends but half the time": (
+        {"rows": answers(right, rows=20) + answers(right, "length", 40)[20:]},
+        ["does not end"],
+        "Not all answers end: 50% of 40 answers to d",
+    ),
+    "goes round in circles": (
+        {"rows": answers(lambda _: "we will see about that " * 30)},
+        ["repeats itself"],
+        "Answers go round in circles: 97% of the 4-grams of an answer to d stood in it before",
+    ),
+    "trained in another template": (
+        {"rows": answers(lambda _: "user yes"), "recited": 0.9},
+        ["served otherwise than trained"],
+        "Asked in the tokens of its training it says 90% of the answers of d's validation rows "
+        "word for word, but served only 0%",
+    ),
+    "the same where nothing is recited": (
+        {"rows": answers(lambda _: "user yes"), "recited": 0.0, "held_out": 1.2},
+        ["served otherwise than trained"],
+        "its loss on validation rows of d fell from 4.00 to 1.20, but no score",
+    ),
+    "forgot general text": (
+        {"rows": answers(right), "text": 2.6},
+        ["forgot"],
+        "It forgot general text: its loss on general rose from 2.30 to 2.60, which is 35% more "
+        "perplexity",
+    ),
+    "forgot a benchmark": (
+        {"rows": answers(right), "acc": 0.7},
+        ["forgot"],
+        "It lost ability on benchmarks: world.acc 0.800 \u2192 0.700",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_defect_is_told_and_its_gate_stops_it(tmp_path, name):
+    planted, names, sentence = PLANTED[name]
+    start(tmp_path)
+    measured(tmp_path, "tuned", **planted)
+    found = told(tmp_path)
+    assert any(defect.text.startswith(sentence) or sentence in defect.text for defect in found)
+    assert {*names} <= {defect.name for defect in found}
+    assert {defect.name for defect in found} <= {*names, "served otherwise than trained"}
+    assert set(verdicts(tmp_path, [defect.gate for defect in found])) == {"fail"}
+
+
+def test_a_good_model_has_none_and_passes_all_of_those_gates(tmp_path):
+    start(tmp_path)
+    # One of forty answers is cut, the text is a little harder, the benchmark within noise.
+    rows = answers(right, rows=39) + answers(right, "length")[39:]
+    measured(tmp_path, "tuned", rows, text=2.33, acc=0.79)
+    assert told(tmp_path) == []
+    rules = ["d.ended >= 0.9", "d.repetition <= 0.5", "d.exact_match >= 0.6"]
+    rules += ["no text.general rises by more than 0.095"]
+    rules += ["no benchmark falls by more than 2 standard errors"]
+    assert verdicts(tmp_path, rules) == ["pass"] * len(rules)
+
+
+def test_too_few_answers_and_missing_figures_say_nothing():
+    def one(group, metric, value, n=4, stderr=0.0):
+        return Measurement("m", "tuned", group, metric, value, stderr, n)
+
+    few = [one("scores", "d.ended", 0.0), one("scores", "d.repetition", 1.0)]
+    few += [one("scores", "d.exact_match", 0.0), one("memorisation", f"validation_exact.{KEY}", 1)]
+    gaps = [one("loss", "text.general", None), one("scores", "d.ended", None, None, None)]
+    assert defects(compare([], few), ["d"]) == []
+    assert defects(compare(few, gaps), ["d"]) == []
+
+
+def test_the_first_screen_tells_it_before_the_gates(tmp_path):
+    start(tmp_path)
+    measured(tmp_path, "tuned", **PLANTED["never ends"][0])
+    told(tmp_path)
+    spec = {"models": [{**m, "run": None, "templated": []} for m in MODELS]}
+    page = tmp_path / "report.html"
+    common = ["--spec", json.dumps(spec), "--results", str(tmp_path)]
+    build_report.main([*common, "--html", str(page)])
+    text = page.read_text(encoding="utf-8")
+    first_screen = text[text.index("<h1") : text.index('id="compared"')]
+    defect, gates = first_screen.index("Answers don&#39;t end: 0%"), first_screen.index("No gates")
+    assert defect < gates
+    assert '<code class="data">d.ended &gt;= 0.9</code>' in first_screen
