@@ -1,6 +1,7 @@
 """what two models said to the same rows -> their paired differences.
 
-needs:  results/eval/{model}/generations.jsonl, benchmark/{suite}.samples.jsonl, of both models
+needs:  results/eval/{model}/: generations.jsonl, benchmark/{suite}.samples.jsonl,
+        loss_rows.parquet, of both models
 makes:  results/eval/{model}/against/{other}.json
 """
 

@@ -1,7 +1,7 @@
 """answers -> scores; model -> losses; course and losses of a run -> verdicts; all -> summary.csv.
 
 needs:  results/eval/{model}/, results/models/{model}/, results/templated/{key}/, results/runs/{run}/
-makes:  results/eval/{model}/{scores,loss}.json, results/runs/{run}/verdicts.json,
+makes:  results/eval/{model}/{scores.json,loss.json,loss_rows.parquet}, results/runs/{run}/verdicts.json,
         results/summary.csv
 """
 
@@ -39,6 +39,7 @@ rule measure_loss:
         data=loss_rows,
     output:
         loss="results/eval/{model}/loss.json",
+        rows="results/eval/{model}/loss_rows.parquet",
     log:
         "results/logs/measure_loss/{model}.log",
     benchmark:
@@ -50,7 +51,7 @@ rule measure_loss:
         gpu=1,
     params:
         code=code("measure_loss"),
-        packages=packages("merge"),
+        packages=packages("merge", "data"),
         spec=loss_spec,
         places=["texts"],
         texts=texts_digest,
@@ -61,6 +62,7 @@ rule measure_loss:
     shell:
         'exec python "$SFTFLOW_HOME/scripts/measure_loss.py" --spec {params.spec:q} --log {log}'
         " --model {params.model} --templated {params.templated} --loss {output.loss}"
+        " --rows {output.rows}"
 
 
 rule judge_run:

@@ -1,10 +1,12 @@
 """Hold one model against another, row by row: by default a tuned model against its start model.
 
-reads   generations.jsonl of both, and {suite}.samples.jsonl of both for each suite
+reads   generations.jsonl and loss_rows.parquet of both, and {suite}.samples.jsonl of both for each
+        suite
 writes  {against}.json: {model, against, measures: [{group, metric, n, model, against, difference,
         low, high, stderr, wins, losses, ties, p, p_holm, test}], answers: {set: {n, identical}},
         turned: {set: {metric, gained, lost, rows: [{id, before, after}]}}, settings, versions}
-spec    model, against, sets: {name: {metrics}}, suites: [names]; both models have all of them
+spec    model, against, sets: {name: {metrics}}, suites: [names], losses: [names]; both models
+        have all of them
 
 The difference is model minus against. ``turned`` counts the rows that are better and worse by a
 set's first metric, and names those that lost most.
@@ -24,6 +26,7 @@ from sftflow.comparison import ALPHA
 from sftflow.direction import direction
 from sftflow.manifests import write_json
 from sftflow.paired import Paired, adjusted, paired_means, paired_sums
+from sftflow.pairedlosses import paired_losses
 from sftflow.resampling import CONFIDENCE, RESAMPLES, SEED
 from sftflow.scoring import WHOLES, Row, answered_pairs, chosen_metrics, row_values
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -124,7 +127,10 @@ def main(argv: list[str] | None = None) -> None:
         paired_suite(suite, args.against / place, args.model / place)
         for suite, place in zip(spec["suites"], places, strict=True)
     ]
-    found = [*adjusted(measures), *adjusted(list(chain.from_iterable(suites)))]
+    losses = spec.get("losses", [])
+    rows = [folder / "loss_rows.parquet" for folder in (args.against, args.model)]
+    families = measures, list(chain.from_iterable(suites)), paired_losses(losses, *rows)
+    found = [one for family in families for one in adjusted(family)]
     write_json(
         args.comparison,
         {

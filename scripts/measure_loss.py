@@ -5,7 +5,8 @@ reads   the model folder; texts (UTF-8); validation.parquet and train.parquet of
 writes  loss.json: {model, dtype, max_length, losses: {name: {value, stderr, n, unit,
         bits_per_byte, bytes}}, recitation: {folder: {train: {exact, prefix_tokens, asked_tokens},
         validation: {...}, recited: [ids of training rows]}}}, names of losses text.{text},
-        validation.{folder} and train.{folder}
+        validation.{folder} and train.{folder};
+        rows: loss_rows.parquet, the loss of each row and stretch of text (lossrows.py)
 spec    model, texts, memorisation: {rows, given_tokens, max_tokens}: how many training rows, and
         of how many validation rows it is told whether their answers are recited (recitation.py)
 
@@ -24,6 +25,7 @@ from typing import Any
 from sftflow.estimates import ratio_estimate
 from sftflow.jobs import project_path
 from sftflow.losses import Score, Scored, batch_scores, batches, scored_tokens, windows
+from sftflow.lossrows import write_loss_rows
 from sftflow.manifests import write_json
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
@@ -122,7 +124,7 @@ def held_out(paths: Mapping[str, str], tokenizer: Any, length: int) -> Texts:
 
 def main(argv: list[str] | None = None) -> None:
     """Load the model, run it over everything, write the losses."""
-    parser = stage_parser(__doc__, "model", "loss")
+    parser = stage_parser(__doc__, "model", "loss", "rows")
     parser.add_argument("--templated", type=Path, nargs="*", default=[])
     args = parser.parse_args(argv)
     spec, asked = args.spec, args.spec["memorisation"]
@@ -150,6 +152,7 @@ def main(argv: list[str] | None = None) -> None:
             if asked["rows"]
         },
     }
+    write_loss_rows(args.rows, scores)
     write_json(args.loss, result)
     said = (f"{k} {v['value']:.3f}" for k, v in losses.items() if v["value"] is not None)
     console().say(f"{spec['model']}: loss per token (nats): {', '.join(said)}")

@@ -8,9 +8,10 @@ def common_suites(wildcards):
 
 
 def said_by(model, suites):
-    """Return the answers and the benchmark samples of a model."""
+    """Return the answers, the benchmark samples and the losses of a model, row by row."""
     samples = [f"benchmark/{suite}.samples.jsonl" for suite in suites]
-    return [f"results/eval/{model}/{name}" for name in ("generations.jsonl", *samples)]
+    names = ("generations.jsonl", "loss_rows.parquet", *samples)
+    return [f"results/eval/{model}/{name}" for name in names]
 
 
 def said_by_model(wildcards):
@@ -23,8 +24,19 @@ def said_by_other(wildcards):
     return said_by(wildcards.other, common_suites(wildcards))
 
 
+def common_losses(wildcards):
+    """Return the losses that were measured of both models."""
+    other = plan.model_keys(CONFIG, wildcards.other)
+    keys = [k for k in plan.model_keys(CONFIG, wildcards.model) if k in other]
+    sides = (
+        ("validation", "train") if CONFIG["memorisation"]["rows"] else ("validation",)
+    )
+    texts = [f"text.{name}" for name in CONFIG["texts"]]
+    return [*texts, *(f"{side}.{key}" for key in keys for side in sides)]
+
+
 def comparison_spec(wildcards):
-    """Return the prompt sets and suites that both models have."""
+    """Return the prompt sets, suites and losses that both models have."""
     other = plan.model_datasets(CONFIG, wildcards.other)
     sets = {
         name: said
@@ -36,6 +48,7 @@ def comparison_spec(wildcards):
         against=wildcards.other,
         sets=sets,
         suites=common_suites(wildcards),
+        losses=common_losses(wildcards),
     )
 
 

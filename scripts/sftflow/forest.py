@@ -34,9 +34,12 @@ def drawn_measures(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _is_share(pair: Row, measure: str) -> bool:
-    """Say whether a measure runs from 0 to 1; BLEU and chrF run to 100 even when they are low."""
+    """Say whether a measure runs from 0 to 1; BLEU and chrF run to 100 even when they are low.
+
+    A loss may lie there, but has no end at 1.
+    """
     name = measure.partition("[")[0].partition(" ")[0].rpartition(".")[2]
-    other = name in ("bleu", "chrf", "ter")
+    other = name in ("bleu", "chrf", "ter") or pair["group"] == "loss"
     return not other and all(0 <= pair[side] <= 1 for side in ("against", "model"))
 
 

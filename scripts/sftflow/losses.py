@@ -8,11 +8,12 @@ the tokens before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 IGNORED = -100
 BATCH_TOKENS = 4096  # padding included
+STRETCH = 128  # scored tokens whose losses are also summed by themselves
 LOGIT_BYTES = 2**29  # of one batch in float32; a vocabulary of 150,000 needs 0.6 MB a token
 
 
@@ -68,6 +69,7 @@ class Score:
 
     loss: float  # summed, nats
     likeliest: list[bool]  # per scored token: none is likelier after what stands before it
+    stretches: list[float] = field(default_factory=list)  # the loss of each STRETCH scored tokens
 
 
 def batch_scores(model: Any, sequences: Sequence[Scored], pad_id: int) -> list[Score]:
@@ -100,10 +102,14 @@ def batch_scores(model: Any, sequences: Sequence[Scored], pad_id: int) -> list[S
             logits[scored].double(), wanted[scored], reduction="none"
         )
         likeliest = (logits.argmax(dim=-1) == wanted).cpu()  # (batch, longest - first)
-        scored = scored.cpu()
+        totals, losses, scored = losses.sum(dim=1).tolist(), losses.cpu(), scored.cpu()
         return [
-            Score(loss, likeliest[row][scored[row]].tolist())
-            for row, loss in enumerate(losses.sum(dim=1).tolist())
+            Score(
+                loss,
+                likeliest[row][scored[row]].tolist(),
+                [part.sum().item() for part in losses[row][scored[row]].split(STRETCH)],
+            )
+            for row, loss in enumerate(totals)
         ]
 
 

@@ -394,7 +394,7 @@ CHANGED = [
             p.append("raw/general.txt", "The dog sat too."),
             set_key("memorisation", to={"rows": 5})(p),
         ),
-        {f"measure_loss {BASE}", f"measure_loss {RUN}", JUDGED, *TOLD},
+        {f"measure_loss {BASE}", f"measure_loss {RUN}", COMPARED, JUDGED, *TOLD},
     ),
     Edit(
         "the metrics of a dataset, and a limit on latency",
@@ -437,7 +437,7 @@ CHANGED = [
     Edit(
         "the learning rate",
         set_key("runs", "s", "training", "learning_rate", to=0.01),
-        {*TRAINED, *(measured(RUN) - ANSWERS), JUDGED, *TOLD},
+        {*TRAINED, *(measured(RUN) - ANSWERS), COMPARED, JUDGED, *TOLD},
         may=ANSWERS,
     ),
     Edit(

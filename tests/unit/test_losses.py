@@ -79,6 +79,17 @@ def test_batched_losses_are_those_of_each_row_alone(model):
     assert [len(score.likeliest) for score in scores] == [3, 2, 2]
 
 
+def test_stretches_add_up_to_the_loss_of_a_row(model, monkeypatch):
+    monkeypatch.setattr("sftflow.losses.STRETCH", 4)
+    labels = [IGNORED, IGNORED, *range(2, 13), IGNORED, 7]  # 12 scored tokens
+    rows = [Scored([1, 2, *range(2, 13), 5, 7], labels), Scored([3, 4], [IGNORED, 4])]
+    long, short = batch_scores(model, rows, pad_id=0)
+    assert (len(long.stretches), len(short.stretches)) == (3, 1)
+    assert sum(long.stretches) == pytest.approx(long.loss)
+    first = Scored(rows[0].input_ids[:6], labels[:6])
+    assert long.stretches[0] == pytest.approx(batch_scores(model, [first], 0)[0].loss, rel=1e-5)
+
+
 def test_padding_tokens_do_not_count(model):
     rows = [Scored([1, 2, 3], [IGNORED, 2, 3]), Scored([4] * 20, [IGNORED] + [4] * 19)]
     scores, others = batch_scores(model, rows, 0), batch_scores(model, rows, 49)

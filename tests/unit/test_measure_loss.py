@@ -123,6 +123,7 @@ def test_loss_and_recitation_of_training_and_validation_rows(tmp_path, monkeypat
         asked = {"rows": rows, "given_tokens": 0, "max_tokens": 8}
         spec = {"model": "t", "texts": {}, "memorisation": asked}
         common = ["--spec", json.dumps(spec), "--model", "t", "--templated", str(folder)]
+        common += ["--rows", str(tmp_path / "loss_rows.parquet")]
         measure_loss.main([*common, "--loss", str(tmp_path / "loss.json")])
         return json.loads((tmp_path / "loss.json").read_text())
 
@@ -135,6 +136,10 @@ def test_loss_and_recitation_of_training_and_validation_rows(tmp_path, monkeypat
     # one of nine tokens is wrong, at a loss of 100: 100 / 9
     assert said["losses"][f"train.{folder.name}"]["value"] == pytest.approx(100 / 9)
     assert said["losses"][f"validation.{folder.name}"]["value"] == pytest.approx(100 / 3)
+    rows = pq.read_table(tmp_path / "loss_rows.parquet").to_pylist()
+    kept = [(row["loss"].partition(".")[0], row["row"], row["tokens"]) for row in rows]
+    assert kept == [("validation", 0, 3), ("train", 0, 3), ("train", 1, 3), ("train", 2, 3)]
+    assert [row["nats"] for row in rows] == pytest.approx([100, 0, 0, 100])
     off = measure(0)
     assert off["recitation"] == {}
     assert list(off["losses"]) == [f"validation.{folder.name}"]
