@@ -26,6 +26,7 @@ include: "rules/judge.smk"
 include: "rules/evaluate.smk"
 include: "rules/compare.smk"
 include: "rules/gates.smk"
+include: "rules/history.smk"
 include: "rules/report.smk"
 
 

@@ -67,7 +67,7 @@ LIGHT = (
     *("ingest_source", "split_dataset", "mix_dataset", "find_contamination"),
     *("template_data", "report_dataset", "score_answers", "judge_run"),
     *("make_sheet", "read_sheets", "compare_models", "check_gates"),
-    *("summarize_results", "build_report"),
+    *("summarize_results", "keep_history", "build_report"),
 )
 
 set_job_environment(workflow.basedir, CONFIG["root"])

@@ -23,6 +23,7 @@ rule build_report:
         people=all_ratings,
         comparisons=all_comparisons,
         gates=gates_checked,
+        history="results/history.json",
     output:
         html="results/report.html",
     log:

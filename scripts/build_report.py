@@ -1,7 +1,7 @@
 """Make the one page that says what was run and whether it helped.
 
-reads   under results: summary.csv, gates.json, datasets/{dataset}/portrait.json, the manifests of
-        sources, datasets, templated data, runs and models; judged/ and people/;
+reads   under results: summary.csv, gates.json, history.json, datasets/{dataset}/portrait.json, the
+        manifests of sources, datasets, templated data, runs and models; judged/ and people/;
         eval/{model}/: latency.json, generations.jsonl, scores.json, against/{other}.json, and
         latency_requests.parquet where slo sets a limit;
         runs/{run}/: history.csv, verdicts.json

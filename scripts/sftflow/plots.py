@@ -100,7 +100,7 @@ def loss_curves(
     line = base.mark_line(clip=True).encode(**encoding, strokeDash=dash)
     dots = base.transform_filter("datum.curve == 'validation'").mark_point().encode(**encoding)
     marks = _marked_step(mark, max(row["step"] for row in history)) if mark else []
-    return _spec(alt.layer(*marks, line, dots), height=230)
+    return house_spec(alt.layer(*marks, line, dots), height=230)
 
 
 def _marked_step(mark: Mapping[str, Any], last: int) -> list[alt.Chart]:
@@ -143,7 +143,7 @@ def metric_dots(rows: Sequence[Row], colors: Mapping[str, str]) -> dict:
         .encode(y=y, yOffset=offset, x=alt.X("low:Q", title=None), x2="high:Q", color=color)
     )
     dots = chart.mark_point(size=70).encode(y=y, yOffset=offset, x=x, color=color, tooltip=tips)
-    return _spec(alt.layer(bars, dots), height=36 + ROW_HEIGHT * len(order))
+    return house_spec(alt.layer(bars, dots), height=36 + ROW_HEIGHT * len(order))
 
 
 def latency_lines(
@@ -174,7 +174,7 @@ def latency_lines(
     dots = chart.mark_point().encode(
         x=x, y=y, color=color, size=_by_kind("size", [150, 40]), tooltip=tips
     )
-    return _spec(alt.layer(rule, line, dots), height=200)
+    return house_spec(alt.layer(rule, line, dots), height=200)
 
 
 def answer_time(fits: Sequence[Row], cells: Sequence[Row], colors: Mapping[str, str]) -> dict:
@@ -203,7 +203,7 @@ def answer_time(fits: Sequence[Row], cells: Sequence[Row], colors: Mapping[str, 
         .mark_point()
         .encode(x=x, y=y, color=color, size=_by_kind("size", [150, 40]), tooltip=tips)
     )
-    return _spec(alt.layer(band, line, dots), height=260)
+    return house_spec(alt.layer(band, line, dots), height=260)
 
 
 def token_lengths(bins: Sequence[Sequence[int]], limit: int) -> dict:
@@ -233,7 +233,7 @@ def token_lengths(bins: Sequence[Sequence[int]], limit: int) -> dict:
     )
     at = alt.Chart(alt.Data(values=[{"at": limit}]))
     line = at.mark_rule(color=TUNED_COLORS[1], strokeWidth=2, strokeDash=[5, 3]).encode(x="at:Q")
-    return _spec(alt.layer(drawn, line), height=180)
+    return house_spec(alt.layer(drawn, line), height=180)
 
 
 def _by_kind(channel: str, sizes: Sequence[float]) -> alt.StrokeWidth | alt.Size:
@@ -279,7 +279,7 @@ def _tip(field: str, kind: str = "Q", form: str | None = None, title: str | None
     return alt.Tooltip(f"{field}:{kind}", title=title or field.replace("_", " "), **options)
 
 
-def _spec(chart: alt.LayerChart, height: int) -> dict:
+def house_spec(chart: alt.LayerChart, height: int) -> dict:
     """Return the chart as a plain dict: as wide as its place on the page, in the house style."""
     spec = chart.properties(width="container", height=height).to_dict()
     spec["config"] = CONFIG

@@ -10,8 +10,8 @@ from typing import Any
 from sftflow.codegraph import code_snapshot
 from sftflow.manifests import write_json
 from sftflow.provenance import FOLDER, Change, Verdict
+from sftflow.settingchanges import setting_changes, shortened, value_text
 
-SHOWN = 3  # changes of one kind that are told; the rest is counted
 DIGEST_LENGTH = 16  # hex digits of codegraph.code_digest
 CONTENTS = {
     "raw": "the content of the raw files",
@@ -49,19 +49,14 @@ def _clauses(change: Change) -> list[str]:
             return [f"{change.name} is not an input any more"]
         return [f"{change.name} has other content"]
     if change.name == "code":
-        return _shortened(list(code_changes(change.then, change.now)))
+        return shortened(list(code_changes(change.then, change.now)))
     if change.name == "spec":
-        return _shortened(list(setting_changes(_parsed(change.then), _parsed(change.now))))
+        return shortened(list(setting_changes(_parsed(change.then), _parsed(change.now))))
     if change.name == "packages":
-        return _shortened([f"package {c}" for c in setting_changes(change.then, change.now)])
+        return shortened([f"package {c}" for c in setting_changes(change.then, change.now)])
     if change.name in CONTENTS:
         return [f"{CONTENTS[change.name]} has changed"]
-    return [f"{change.name}: {_value(change.then)} -> {_value(change.now)}"]
-
-
-def _shortened(clauses: list[str]) -> list[str]:
-    more = len(clauses) - SHOWN
-    return clauses if more <= 1 else [*clauses[:SHOWN], f"and {more} more such changes"]
+    return [f"{change.name}: {value_text(change.then)} -> {value_text(change.now)}"]
 
 
 def _parsed(text: Any) -> Any:
@@ -69,35 +64,6 @@ def _parsed(text: Any) -> Any:
         return json.loads(text)
     except (TypeError, ValueError):
         return text
-
-
-def _value(value: Any) -> str:
-    plain = isinstance(value, str) and value != ""
-    text = value if plain else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def setting_changes(then: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Yield ``key: old -> new`` for every setting that differs, keys dotted as in the config."""
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for name in dict.fromkeys([*then, *now]):
-            below = f"{key}.{name}" if key else str(name)
-            if name not in then:
-                yield f"{below}: {_value(now[name])} is new"
-            elif name not in now:
-                yield f"{below}: {_value(then[name])} is gone"
-            else:
-                yield from setting_changes(then[name], now[name], below)
-    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for number, (old, new) in enumerate(zip(then, now, strict=True)):
-            yield from setting_changes(old, new, f"{key}[{_step_name(old, number)}]")
-    elif then != now:
-        yield f"{key}: {_value(then)} -> {_value(now)}"
-
-
-def _step_name(item: Any, number: int) -> Any:
-    """Return what an item of a list is called: cleaning steps have a name."""
-    return item["step"] if isinstance(item, Mapping) and "step" in item else number
 
 
 def _snapshot_path(digest: str) -> Path:

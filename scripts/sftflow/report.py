@@ -23,6 +23,7 @@ from sftflow import (
     samples,
     speed,
     verdicts,
+    versionsection,
 )
 from sftflow.comparison import Comparison
 from sftflow.dataoverview import data_section
@@ -80,6 +81,8 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
     in_context = in_context_section(results, spec, summary)
+    told = ranked[:MOST_VERDICTS]
+    before, before_plots = versionsection.version_sections(results, told, summary, spec["headline"])
     screen = first_screen(spec, compared, ranked, summary, latencies, judged)
     for one in screen["verdicts"]:
         one["findings"] += judge_findings(results, spec, one["model"])
@@ -92,6 +95,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "compared": compared_said,
         "in_context": in_context,
         "opinions": opinions,
+        "before": before,
         "folded": len(compared) > MOST_VERDICTS,
         "cut_answers": lineage.cut_answers(evaluated, models),
         "speed": speed_said,
@@ -114,6 +118,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         | pair_plots
         | curve_plots
         | data_plots
+        | before_plots
         | opinion_plots,
     }
     return render(context)

@@ -6,7 +6,8 @@ import pytest
 
 from sftflow.digests import Digests
 from sftflow.provenance import Basis, judge, placeless, read_record, record_path, write_record
-from sftflow.reasons import sentence, setting_changes
+from sftflow.reasons import sentence
+from sftflow.settingchanges import setting_changes
 
 RULE, WILDCARDS = "clean_dataset", {"dataset": "d"}
 

@@ -76,6 +76,7 @@ EMPTY = {
     "paired": {},
     "other_pairs": [],
     "tags": {},
+    "before": [],
 }
 
 

@@ -60,6 +60,7 @@ def test_the_default_graph(tmp_path):
         compare_models=1,
         summarize_results=1,
         check_gates=1,
+        keep_history=1,
         build_report=1,
         all=1,
     )
