@@ -137,7 +137,12 @@ rule report_dataset:
         map=dataset_map,
     output:
         portrait="results/datasets/{dataset}/portrait.json",
-        html="results/datasets/{dataset}/report.html",
+        html=report(
+            "results/datasets/{dataset}/report.html",
+            caption="captions/dataset.rst",
+            category="Data",
+            labels={"dataset": "{dataset}"},
+        ),
     log:
         "results/logs/report_dataset/{dataset}.log",
     benchmark:

@@ -103,7 +103,12 @@ rule summarize_results:
         judged=all_judged,
         people=all_ratings,
     output:
-        summary="results/summary.csv",
+        summary=report(
+            "results/summary.csv",
+            caption="captions/summary.rst",
+            category="All results",
+            labels={"what": "every figure"},
+        ),
     log:
         "results/logs/summarize_results.log",
     benchmark:

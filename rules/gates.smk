@@ -14,7 +14,12 @@ rule check_gates:
         summary="results/summary.csv",
         comparisons=all_comparisons,
     output:
-        gates="results/gates.json",
+        gates=report(
+            "results/gates.json",
+            caption="captions/gates.rst",
+            category="All results",
+            labels={"what": "who may ship"},
+        ),
     log:
         "results/logs/check_gates.log",
     benchmark:

@@ -25,7 +25,12 @@ rule build_report:
         gates=gates_checked,
         history="results/history.json",
     output:
-        html="results/report.html",
+        html=report(
+            "results/report.html",
+            caption="captions/report.rst",
+            category="All results",
+            labels={"what": "the page"},
+        ),
     log:
         "results/logs/build_report.log",
     benchmark:

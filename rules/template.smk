@@ -69,7 +69,12 @@ rule template_data:
     output:
         train="results/templated/{key}/train.parquet",
         validation="results/templated/{key}/validation.parquet",
-        preview="results/templated/{key}/preview.html",
+        preview=report(
+            "results/templated/{key}/preview.html",
+            caption="captions/preview.rst",
+            category="Tokens",
+            labels={"tokens": "{key}"},
+        ),
         rejected="results/templated/{key}/rejected.parquet",
         sums="results/templated/{key}/SHA256SUMS",
         manifest="results/templated/{key}/manifest.json",
