@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 TOGETHER = {
     "tests/e2e/test_default.py": "default",
     "tests/e2e/test_realdata.py": "default",
+    "tests/e2e/test_snakemake_report.py": "default",
     "tests/staleness/test_secrets.py": "staleness",
     "tests/staleness/test_table.py": "staleness",
     "tests/staleness/test_why.py": "staleness",

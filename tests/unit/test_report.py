@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import yaml
 from lxml import html
 
 import build_report
@@ -77,6 +78,8 @@ EMPTY = {
     "other_pairs": [],
     "tags": {},
     "before": [],
+    "ways": [],
+    "config": "",
 }
 
 
@@ -310,3 +313,25 @@ def test_prompts_of_several_turns_name_who_speaks():
 def test_the_verdict_is_one_sentence(better, worse, same, expected):
     counts = {"better": better, "worse": worse, "same": same}
     assert verdicts.sentence("t", "b", counts) == expected
+
+
+def test_the_way_to_each_model_and_the_config_stand_on_the_page(page, results):
+    tree = html.fromstring(page)
+    ways = [
+        [(step[0].text_content(), step[1].text_content()) for step in way]
+        for way in tree.xpath("//ol[@class='way']")
+    ]
+    assert ways == [
+        [("model", "tiny")],
+        [
+            *(("source", "crm"), ("source", "mail"), ("dataset", "tickets")),
+            *(("tokens", "tickets.tiny.0a1b2c3d"), ("start model", "tiny")),
+            *(("training", "support"), ("model", "support")),
+        ],
+    ]
+    assert len(set(tree.xpath("//ol[@class='way']/li/code/text()"))) == 7
+    (config,) = tree.xpath("//section[@id='origin']/details/pre")
+    said = yaml.safe_load(config.text_content())
+    assert said["title"] == SPEC["title"]
+    assert said["datasets"]["tickets"] == {"sources": ["crm", "mail"]}
+    assert said["gates"] == SPEC["gates"]
