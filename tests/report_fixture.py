@@ -88,6 +88,7 @@ def write_results(results: Path) -> Path:
         )
     _compared(results / "eval")
     _gates(results / "gates.json")
+    _history(results / "history.json")
     return results
 
 
@@ -116,6 +117,26 @@ def _gates(path: Path) -> None:
     ]
     models = {"support": {"verdict": "fail", "rules": rules}}
     _json(path, {"rules": SPEC["gates"], "models": models})
+
+
+def _history(path: Path) -> None:
+    versions = (("0a1b2c3d", "2026-10-05 16:20", 0.71, 0.81), ("4e5f6a7b", "2026-10-19", 0.93, 0.9))
+    past = [
+        {
+            "version": version,
+            "date": date,
+            "reason": f"lora.r: 8 -> 16; training rows: 900 -> 1780 {PLANTED}",
+            "metrics": {
+                "scores/tickets.exact_match": [exact, 0.02, 200],
+                "tickets/tickets_intent.acc": [accuracy, 0.02, 200],
+                "loss/text.general": [2.4, 0.02, 5200],
+                "latency/fit.k_ms_per_token": [3.9, None, 72],
+            },
+        }
+        for version, date, exact, accuracy in versions
+    ]
+    now = {"version": "8c9d0e1f", "reason": "training.learning_rate: 0.001 -> 0.002"}
+    _json(path, {"models": {"support": {"past": past, "now": now}}})
 
 
 def _json(path: Path, value: object) -> None:

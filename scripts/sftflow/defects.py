@@ -47,6 +47,7 @@ class Defect:
     name: str
     text: str
     gate: str
+    measures: tuple[tuple[str, str], ...]  # group and metric of those that it names
 
 
 def defects(compared: Sequence[Comparison], datasets: Iterable[str]) -> list[Defect]:
@@ -64,6 +65,10 @@ def defects(compared: Sequence[Comparison], datasets: Iterable[str]) -> list[Def
     for forgot in (_forgot_text, _forgot_tasks):
         found += [said] if (said := forgot(known)) else []
     return found
+
+
+def _names(*compared: Comparison) -> tuple[tuple[str, str], ...]:
+    return tuple((c.group, c.metric) for c in compared)
 
 
 def _score(c: Comparison, name: str) -> bool:
@@ -88,6 +93,7 @@ def _does_not_end(c: Comparison) -> Defect | None:
         "at generation.max_new_tokens. The end of the turn was not learned, or that limit is too "
         "low.",
         f"{c.metric} >= {LEAST_ENDED:g}",
+        _names(c),
     )
 
 
@@ -99,6 +105,7 @@ def _repeats(c: Comparison) -> Defect | None:
         f"Answers go round in circles: {c.tuned.value:.0%} of the 4-grams of an answer to "
         f"{c.metric.rpartition('.')[0]} stood in it before.",
         f"{c.metric} <= {MOST_REPEATED:g}",
+        _names(c),
     )
 
 
@@ -132,6 +139,7 @@ def _served_otherwise(known: Sequence[Comparison], dataset: str) -> Defect | Non
         f"those of its test rows are right ({best.metric}): the chat template of the server is "
         "not the one it was trained in, or the rows differ in kind.",
         f"{best.metric} >= {trained.tuned.value - MOST_LOST_SERVED:.2g}",
+        _names(best),
     )
 
 
@@ -152,7 +160,12 @@ def _learned_unseen(known: Sequence[Comparison], dataset: str) -> Defect | None:
         f"better ({right[0].metric} {figure(right[0].tuned.value)}). Is it served in the chat "
         "template that it was trained in?",
         f"{right[0].metric} >= 0.5",
+        _names(right[0]),
     )
+
+
+def _apart(c: Comparison) -> str:
+    return f" ({c.errors_apart:.1f} standard errors)" if math.isfinite(c.errors_apart) else ""
 
 
 def _forgot_text(known: Sequence[Comparison]) -> Defect | None:
@@ -170,9 +183,10 @@ def _forgot_text(known: Sequence[Comparison]) -> Defect | None:
     name, base, tuned = worst.metric.partition(".")[2], worst.base.value, worst.tuned.value
     return Defect(
         "forgot",
-        f"It forgot general text: its loss on {name} rose from {figure(base)} to {figure(tuned)}, "
-        f"which is {math.exp(tuned - base) - 1:.0%} more perplexity.",
+        f"It forgot general text: its loss on {name} rose from {figure(base)} to {figure(tuned)}"
+        f"{_apart(worst)}, which is {math.exp(tuned - base) - 1:.0%} more perplexity.",
         f"no {worst.metric} rises by more than {FORGOTTEN:.2g}",
+        _names(worst),
     )
 
 
@@ -183,7 +197,7 @@ def _forgot_tasks(known: Sequence[Comparison]) -> Defect | None:
         return None
     lost.sort(key=lambda c: -c.errors_apart)
     named = [
-        f"{c.metric} {figure(c.base.value)} \u2192 {figure(c.tuned.value)}"
+        f"{c.metric} {figure(c.base.value)} \u2192 {figure(c.tuned.value)}{_apart(c)}"
         for c in lost[:MOST_NAMED]
     ]
     more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
@@ -191,4 +205,5 @@ def _forgot_tasks(known: Sequence[Comparison]) -> Defect | None:
         "forgot",
         f"It lost ability on benchmarks: {', '.join(named)}{more}.",
         "no benchmark falls by more than 2 standard errors",
+        _names(*lost[:MOST_NAMED]),
     )

@@ -24,7 +24,8 @@ def ways(spec: Mapping[str, Any], known: Manifests) -> list[dict[str, Any]]:
 
 
 def _way(model: Mapping[str, Any], spec: Mapping[str, Any], known: Manifests) -> list[dict]:
-    name, run = model["name"], spec["runs"].get(model["name"])
+    name, training = model["name"], model.get("run") or model["name"]
+    run = spec["runs"].get(training)
     steps = []
     if run is not None:
         dataset = run["dataset"]
@@ -34,7 +35,7 @@ def _way(model: Mapping[str, Any], spec: Mapping[str, Any], known: Manifests) ->
         keys = [k for k in model["templated"] if k.startswith(f"{dataset}.")]
         steps += [_step("tokens", key, f"templated/{key}", known) for key in keys]
         steps += [_step("start model", run["base"], f"models/{run['base']}", known)]
-        steps += [_step("training", name, f"runs/{name}", known)]
+        steps += [_step("training", training, f"runs/{training}", known)]
     return [*steps, _step("model", name, f"models/{name}", known)]
 
 

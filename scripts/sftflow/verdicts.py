@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from sftflow.comparison import Comparison, Pairs, compare, headline, tally
@@ -48,15 +48,16 @@ def verdict(
     compared: Sequence[Comparison],
     wanted: str | None,
     latencies: Mapping[str, Mapping[str, Any]],
+    told: Container[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Return the first screen of one tuned model."""
+    """Return the first screen of one tuned model; ``told`` are measures that it names elsewhere."""
     counts = tally(compared)
     return {
         "model": model,
         "sentence": sentence(model, base, counts),
         "remark": remark(counts),
         "tiles": quality_tiles(base, compared, wanted) + speed_tiles(model, base, latencies),
-        "findings": findings(compared),
+        "findings": findings(compared, told),
     }
 
 
@@ -171,14 +172,17 @@ def _latency(rows: Rows, metric: str) -> float | None:
     return next((m.value for m in rows if m.group == "latency" and m.metric == metric), None)
 
 
-def findings(compared: Sequence[Comparison]) -> list[dict[str, str]]:
+def findings(
+    compared: Sequence[Comparison], told: Container[tuple[str, str]] = ()
+) -> list[dict[str, str]]:
     """Say where the tuned model is worse, and what could not be judged."""
-    worse = sorted((c for c in compared if c.verdict == "worse"), key=lambda c: -c.errors_apart)
+    lost = sorted((c for c in compared if c.verdict == "worse"), key=lambda c: -c.errors_apart)
+    worse = [c for c in lost if (c.group, c.metric) not in told]
     said = [_finding(c) for c in worse[:MOST_WORSE]]
     if len(worse) > MOST_WORSE:
         more = len(worse) - MOST_WORSE
         said.append({"verdict": "worse", "text": f"and worse on {more} more, in the table below."})
-    if not worse and any(c.verdict in ("better", "same") for c in compared):
+    if not lost and any(c.verdict in ("better", "same") for c in compared):
         said.append({"verdict": "", "text": "Worse on no measure whose error is known."})
     unsure = [measure_name(c) for c in compared if c.verdict == "unsure"]
     if unsure:

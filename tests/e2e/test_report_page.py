@@ -37,8 +37,8 @@ def test_every_plot_is_drawn_without_a_word_on_the_console(page, width):
     assert seen.faults == []
     assert seen.requests == [page.as_uri()]
     assert (
-        len(plots) == 12
-    )  # compared, paired, answer time, residuals, 3 x TTFT, 3 x TPOT, loss, tokens
+        len(plots) == 16
+    )  # compared, paired, answer time, residuals, 3 x TTFT, 3 x TPOT, 4 versions, loss, tokens
     assert [p["id"] for p in plots if not p["drawn"] or not p["marks"]] == []
     assert all(100 < p["width"] <= width for p in plots)
     assert wide == width  # nothing sticks out on a phone

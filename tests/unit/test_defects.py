@@ -104,8 +104,9 @@ PLANTED = {
     "forgot general text": (
         {"rows": answers(right), "text": 2.6},
         ["forgot"],
-        "It forgot general text: its loss on general rose from 2.30 to 2.60, which is 35% more "
-        "perplexity",
+        # 0.3 / (0.01 * sqrt(2)) = 21.2; exp(0.3) = 1.35
+        "It forgot general text: its loss on general rose from 2.30 to 2.60 (21.2 standard "
+        "errors), which is 35% more perplexity",
     ),
     "forgot a benchmark": (
         {"rows": answers(right), "acc": 0.7},

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import html
 
@@ -174,6 +174,7 @@ def test_what_changed_is_said(change, said):
     assert reason(MADE, {**MADE, **change}) == said
 
 
+@settings(deadline=None, max_examples=40)  # each line is synced to the disk
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_the_log_holds_the_order_in_which_versions_were_measured(tmp_path_factory, order):
     log = tmp_path_factory.mktemp("log") / "m.jsonl"
@@ -212,6 +213,7 @@ def test_the_page_draws_a_measure_over_versions(tmp_path):
         build_report.main([*common, "--html", str(page)])
         return page.read_text(encoding="utf-8")
 
+    (results / "history.json").unlink()
     without = built()
     alone = {"models": {"support": {"past": [], "now": {"version": "aa", "reason": None}}}}
     (results / "history.json").write_text(json.dumps(alone))

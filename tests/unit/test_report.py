@@ -74,6 +74,7 @@ EMPTY = {
     "colors": {},
     "absent": [],
     "ships": {},
+    "gate_rules": [],
     "paired": {},
     "other_pairs": [],
     "tags": {},
@@ -115,7 +116,7 @@ def test_the_first_screen_answers_better_worse_and_how_fast(page):
     text = visible(page)
     assert "support is better than tiny on 8 of 10 measures, worse on 2." in text
     # 2.64 - 2.31 = 0.33; 0.33 / (0.02 * sqrt(2)) = 11.7
-    assert "Loss on general text went from 2.31 to 2.64 (+0.330, 11.7 standard errors)" in text
+    assert "its loss on general rose from 2.31 to 2.64 (11.7 standard errors), which is" in text
     assert "First token, 128 tokens of prompt 19.8 ms tiny: 19.5 ms" in text
     assert "It may not ship: it fails 1 of 2 gates." in text
     assert f"general_cloze.acc went from 0.610 to 0.480 {PLANTED}" in text
