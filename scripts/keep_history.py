@@ -4,7 +4,7 @@ reads   summary.csv; runs/{run}/manifest.json; datasets/{dataset}/SHA256SUMS
 keeps   log/{model}.jsonl: a line for each version that was measured (versionlog.py), only added to
 writes  history.json: {models: {name: {past: [{version, date, reason, metrics}], now: {version,
         reason}}}}, metrics {"group/metric": [value, stderr, n]}, oldest first
-spec    models: list of {name, datasets: [names], suites: {name: digest}}
+spec    models: list of {name, datasets: [names], suites and texts: {name: digest}}
 
 The log is read and added to by this stage alone and is no output of it: a rerun must not take away
 what can't be made again. Where nothing was measured before, ``past`` is empty, and the same work
@@ -38,7 +38,7 @@ def made(results: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     path = results / "runs" / model["name"] / "manifest.json"
     try:
         tests = {name: rows_tested(results / "datasets" / name) for name in model["datasets"]}
-        return made_from(read_manifest(path), tests, model["suites"])
+        return made_from(read_manifest(path), {**model, "tests": tests})
     except KeyError as error:
         raise StageError(f"{path} has no {error}; delete it and rerun") from None
     except ValueError as error:

@@ -25,14 +25,22 @@ def suite_digest(suite):
     return sha256_json([entry, suite_tasks(SimpleNamespace(suite=suite))])[:16]
 
 
+def text_digests():
+    """Return a digest of each held-out text."""
+    texts = CONFIG["texts"].items()
+    return {name: content_digest(project_path(path)) for name, path in texts}
+
+
 def history_spec():
     """Return the models that are followed, and what each is measured on."""
+    texts = text_digests()
     return spec_text(
         models=[
             {
                 "name": run,
                 "datasets": plan.model_datasets(CONFIG, run),
                 "suites": {s: suite_digest(s) for s in plan.model_suites(CONFIG, run)},
+                "texts": texts,
             }
             for run in plan.measured_runs(CONFIG)
         ]

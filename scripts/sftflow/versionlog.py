@@ -20,11 +20,13 @@ from sftflow.manifests import canonical_json, sha256_json, write_text
 from sftflow.settingchanges import setting_changes, shortened
 from sftflow.summary import Measurement
 
-#: Lines of one log; the oldest go. A line is 2 to 6 kB.
+#: Lines of one log; the oldest go. A line is 2 to 8 kB.
 MOST_LINES = 500
 #: Measures of one line, and versions before the present one that are shown.
-MOST_METRICS = 40
+MOST_METRICS = 80
 MOST_SHOWN = 30
+#: What a model is measured by, and what that is called: with another, figures are of other things.
+MEASURED_BY = {"tests": "test rows of", "suites": "questions of", "texts": "words of text"}
 #: Of latency only the fit; the grid would fill the log with noise.
 LATENCY = ("fit.b_ms", "fit.k_ms_per_token")
 
@@ -32,12 +34,10 @@ Record = dict[str, Any]
 logger = logging.getLogger("sftflow")
 
 
-def made_from(
-    run: Mapping[str, Any], tests: Mapping[str, str], suites: Mapping[str, str]
-) -> dict[str, Any]:
+def made_from(run: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a model and its measures rest on, from its run's manifest.
 
-    ``tests`` are digests of the test rows by dataset, ``suites`` of what each suite asks.
+    ``asked`` has digests by name of what it is measured by: tests (rows), suites and texts.
     """
     settings = {key: value for key, value in run["settings"].items() if key != "run"}
     data = {name: digest for name, digest in run["inputs"].items() if name != "model"}
@@ -50,8 +50,7 @@ def made_from(
         "data": sha256_json(data),
         "weights": sha256_json(weights),
         "versions": run["versions"],
-        "tests": dict(tests),
-        "suites": dict(suites),
+        **{kind: dict(asked[kind]) for kind in MEASURED_BY},
     }
 
 
@@ -83,11 +82,11 @@ def reason(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
         rows = then["rows"], now["rows"]
         other = "other training rows"
         said.append(other if rows[0] == rows[1] else "training rows: {} -> {}".format(*rows))
-    if then["tests"] != now["tests"]:
-        said.append("other test rows: figures before are of other questions")
-    asked = then["suites"], now["suites"]
-    other = [name for name in asked[1] if asked[0].get(name) != asked[1][name]]
-    said += [f"suite {name} is {'new' if name not in asked[0] else 'another'}" for name in other]
+    for kind, called in MEASURED_BY.items():
+        before = then.get(kind, {})
+        for name, digest in now[kind].items():
+            if before.get(name) != digest:
+                said.append(f"{called} {name} {'are new' if name not in before else 'are others'}")
     said += shortened([f"package {c}" for c in setting_changes(then["versions"], now["versions"])])
     return "; ".join(said) or "other code"
 

@@ -16,7 +16,7 @@ from sftflow.summary import Measurement, write_summary
 from sftflow.versionlog import MOST_LINES, MOST_METRICS, metrics_of, reason, with_present
 from sftflow.versionsection import followed
 
-MODEL = {"name": "m", "datasets": ["d"], "suites": {"s": "0a"}}
+MODEL = {"name": "m", "datasets": ["d"], "suites": {"s": "0a"}, "texts": {"general": "0b"}}
 
 
 def project(folder, **changes):
@@ -154,6 +154,7 @@ MADE = {
     "versions": {"torch": "2.13"},
     "tests": {"d": "e0"},
     "suites": {"s": "0a"},
+    "texts": {"general": "0b"},
 }
 
 
@@ -166,8 +167,9 @@ MADE = {
         ({"base": {"name": "large", "sha256": "b1"}}, "base: tiny -> large"),
         ({"dataset": "e", "data": "t1", "rows": 9}, "dataset: d -> e; training rows: 10 -> 9"),
         ({"versions": {"torch": "2.14"}}, "package torch: 2.13 -> 2.14"),
-        ({"tests": {"d": "e1"}}, "other test rows: figures before are of other questions"),
-        ({"suites": {"s": "0b", "u": "1"}}, "suite s is another; suite u is new"),
+        ({"tests": {"d": "e1"}}, "test rows of d are others"),
+        ({"suites": {"s": "1", "u": "1"}}, "questions of s are others; questions of u are new"),
+        ({"texts": {"general": "1"}}, "words of text general are others"),
     ],
 )
 def test_what_changed_is_said(change, said):
