@@ -8,9 +8,11 @@ import build_report
 import check_gates
 import score_answers
 import summarize_results
+from sftflow import report
 from sftflow.comparison import compare
 from sftflow.defects import defects
 from sftflow.summary import Measurement, read_summary
+from sftflow.verdicts import comparisons as compared_models
 
 KEY = "d.t.0a1b2c3d"
 MODELS = [
@@ -164,3 +166,18 @@ def test_the_first_screen_tells_it_before_the_gates(tmp_path):
     defect, gates = first_screen.index("Answers don&#39;t end: 0%"), first_screen.index("No gates")
     assert defect < gates
     assert '<code class="data">d.ended &gt;= 0.9</code>' in first_screen
+
+
+def test_of_many_models_the_table_names_what_is_wrong_with_each():
+    def ended(model, share):
+        return Measurement(model, "tuned", "scores", "d.ended", share, 0.01, 100)
+
+    names = [f"run-{i}" for i in range(5)]
+    models = [MODELS[0], *({**MODELS[1], "name": name} for name in names)]
+    rows = [ended(name, 0.1 if name == "run-3" else 1.0) for name in ("start", *names)]
+    compared = compared_models(rows, models)
+    said = report.first_screen(
+        {**report.DEFAULTS, "models": models}, compared, list(compared), rows, {}, {}
+    )
+    wrong = {line["model"]: line["defects"] for line in said["overview"] if line["defects"]}
+    assert wrong == {"run-3": ["does not end"]}

@@ -226,7 +226,7 @@ def test_the_page_draws_a_measure_over_versions(tmp_path):
     said = {"models": {"support": {"past": [past], "now": now}}}
     (results / "history.json").write_text(json.dumps(said))
     tree = html.fromstring(built())
-    (section,) = tree.xpath("//section[@id='before']")
+    (section,) = tree.xpath("//section[@id='history']")
     rows = [[cell.text_content() for cell in row] for row in section.xpath(".//tbody/tr")]
     assert rows == [
         ["4e5f6a7b", "now", "training rows: 90 -> 100", "0.500 ± 0.010"],
