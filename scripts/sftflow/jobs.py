@@ -20,8 +20,8 @@ def set_job_environment(home: Path | str, root: Path | str) -> None:
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that wait for each other spin for some tenths of a millisecond, then sleep. Sleeping at
-    # once made a training on an idle machine slower than one thread alone; with OpenMP's own
+    # Threads that wait for each other spin for some tenths of a millisecond, then sleep. Sleeping
+    # at once made a training on an idle machine slower than one thread alone; with OpenMP's own
     # choice, which spins far longer, two of them side by side took six times as long.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
