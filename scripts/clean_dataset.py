@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sftflow import pairsteps
 from sftflow.cleaning import cleaned
 from sftflow.cleaningstep import Step
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
 from sftflow.manifests import write_manifest
 from sftflow.records import (
+    PAIR,
     RECORD,
     REJECTED,
     TableWriter,
@@ -27,6 +29,7 @@ from sftflow.records import (
     open_table,
     raw_text,
     read_rows,
+    record_schema,
     write_table,
 )
 from sftflow.serving import take_a_thread
@@ -92,14 +95,26 @@ def clean(
     """Write the cleaned records to ``out``; return the counts in all, by step and by source."""
     tally, by_source = Tally(), {}
 
+    schemas = {folder.name: record_schema(folder / "records.parquet") for folder in folders}
+    pairs = any(schema is PAIR for schema in schemas.values())
+    if pairs and any(schema is RECORD for schema in schemas.values()):
+        raise StageError(f"preference pairs stand beside other rows in {', '.join(schemas)}")
+
     def refuse(step: str, record: dict[str, Any], reason: str, detail: str) -> None:
+        if pairs:
+            record, detail = pairsteps.apart(record), pairsteps.told(detail)
         place = f"{record['source']} {record['file']}:{record['row']}"
         tally.reject(f"{step}/{reason}", f"{place}: {detail}")
         rejected.add(rejected_row(step, record, reason, detail))
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    stream, books = cleaned(source_records(folders, tally, by_source), steps, out.parent, refuse)
-    write_table(out, counted(identified(stream), tally), RECORD)
+    stream = source_records(folders, tally, by_source)
+    if pairs:
+        stream, steps = map(pairsteps.beside, stream), [*steps, {"step": "different_answers"}]
+    own = pairsteps.STEPS if pairs else None
+    stream, books = cleaned(stream, steps, out.parent, refuse, own)
+    stream = map(pairsteps.apart, stream) if pairs else stream
+    write_table(out, counted(identified(stream), tally), PAIR if pairs else RECORD)
     return tally, books, by_source
 
 

@@ -2,8 +2,9 @@
 
 Reads:  the files, folders or globs of spec.path (JSON, JSON Lines, CSV, TSV, Parquet; packed
         or not; told by content).
-Writes: records.parquet (records.RECORD), rejected.parquet (records.REJECTED: every other row
-        with its reason), manifest.json and SHA256SUMS. rows_in = kept + rejected.
+Writes: records.parquet (records.RECORD; of preference pairs records.PAIR), rejected.parquet
+        (records.REJECTED: every other row with its reason), manifest.json and SHA256SUMS.
+        rows_in = kept + rejected.
 Stops:  if a file can't be read, if no row has a column that is named for group or tags, if no
         row can be used, or if a larger share than spec.max_rejected_fraction is rejected;
         rejected.parquet is then left under the name rejected-of-failed-run.parquet, which
@@ -22,9 +23,10 @@ from sftflow.jsontext import Refused
 from sftflow.labels import Labels, conversation_columns
 from sftflow.manifests import write_manifest
 from sftflow.notes import Notes
+from sftflow.preferences import FORMAT, preference
 from sftflow.rawfiles import source_files
 from sftflow.readers import Row, read_source
-from sftflow.records import RECORD, REJECTED, TableWriter, content_id, open_table
+from sftflow.records import PAIR, RECORD, REJECTED, TableWriter, content_id, open_table
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.suspects import suspicions
 
@@ -40,15 +42,17 @@ def ingested(
         raise Refused(row.reason, row.detail or "")
     where = f"{row.file}:{row.number}"
     marks = labels.of(row.value)
-    found = conversation(row.value, spec)
+    pairs = spec["format"] == FORMAT
+    found = (preference if pairs else conversation)(row.value, spec)
     for key in found.unused:
         if key not in labels.columns:
             notes.add(f"column_ignored:{key[:60]}", where)
-    texts = [m["content"] for m in found.messages]
+    other = {"rejected": found.rejected} if pairs else {}
+    texts = [m["content"] for m in (*found.messages, *other.values())]
     for code in [*found.notes, *suspicions(texts)]:
         notes.add(code, where)
-    record = {"messages": found.messages, "tools": found.tools}
-    tally.keep(record, found.format)
+    record = {"messages": found.messages, "tools": found.tools, **other}
+    tally.keep(record, FORMAT if pairs else found.format)
     place = {"source": spec["source"], "file": row.file, "row": row.number}
     return {"id": content_id(record), **place, **record, **marks}
 
@@ -95,8 +99,9 @@ def main(argv: list[str]) -> None:
     paths = [paths] if isinstance(paths, str) else paths
     spec = {**args.spec, "path": [str(project_path(path)) for path in paths]}
     with keep_for_inspection(args.rejected):
+        schema = PAIR if spec["format"] == FORMAT else RECORD
         with open_table(args.rejected, REJECTED) as rejected:
-            with open_table(args.records, RECORD) as records:
+            with open_table(args.records, schema) as records:
                 tally, notes = ingest(spec, records, rejected)
         fault = too_many_rejected(tally, spec["max_rejected_fraction"], f"source {spec['source']}")
         if fault:

@@ -2,10 +2,11 @@
 
 Reads:  the dataset folder's train.parquet and validation.parquet; contamination.parquet if
         spec.drop says that rows with benchmark questions go.
-Writes: mixed/train.parquet (records.RECORD: source after source in the order of spec.sources, each
-        in the order of the input; a row that is taken again follows after all others of its source,
-        with .2, .3 ... after its id), mixed/validation.parquet (as it was), rejected.parquet (the
-        rows that went for a benchmark question), manifest.json and SHA256SUMS.
+Writes: mixed/train.parquet (the columns of the input: source after source in the order of
+        spec.sources, each in the order of the input; a row that is taken again follows after all
+        others of its source, with .2, .3 ... after its id), mixed/validation.parquet (as it was),
+        rejected.parquet (the rows that went for a benchmark question), manifest.json and
+        SHA256SUMS.
 Stops:  if nothing is left of a source that the mix names, or if a source would be repeated more
         often than its max_times.
 
@@ -26,12 +27,12 @@ import pyarrow.parquet as pq
 from sftflow.manifests import replacing, write_manifest
 from sftflow.mixing import copies, place, wanted_rows
 from sftflow.records import (
-    RECORD,
     REJECTED,
     TableWriter,
     open_table,
     raw_text,
     read_rows,
+    record_schema,
     write_table,
 )
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -154,7 +155,7 @@ def main(argv: list[str]) -> None:
     choice = Choice(whole, spec, gone)
     with open_table(args.rejected, REJECTED) as rejected:
         reject_all(whole, gone, rejected)
-    rows = write_table(args.train, chosen_rows(whole, choice), RECORD)
+    rows = write_table(args.train, chosen_rows(whole, choice), record_schema(whole))
     with replacing(args.validation) as part:
         shutil.copyfile(args.dataset / "validation.parquet", part)
     inputs = {side: args.dataset / f"{side}.parquet" for side in ("train", "validation")}

@@ -1,8 +1,8 @@
 """Set validation and test rows aside; no prompt, near duplicate or group stands on two sides.
 
 Reads:  records.parquet of the cleaned dataset.
-Writes: train.parquet, validation.parquet, test.parquet (records.RECORD, in the order of the
-        input; a side of 0 rows is a table without rows), manifest.json and SHA256SUMS. The
+Writes: train.parquet, validation.parquet, test.parquet (the columns of the input, in its
+        order; a side of 0 rows is a table without rows), manifest.json and SHA256SUMS. The
         manifest says in checks how many rows set aside begin nearly as a training row does,
         and how many groups (records.RECORD: group) stand on two sides.
 Stops:  if the rows are too few for what spec.split asks for.
@@ -20,7 +20,7 @@ import numpy as np
 
 from sftflow.manifests import write_manifest
 from sftflow.promptgroups import CHECKED_AT, PromptGroups, near_duplicates_across
-from sftflow.records import RECORD, open_table, read_rows
+from sftflow.records import open_table, read_rows, record_schema
 from sftflow.rowgroups import groups_across
 from sftflow.splitting import SIDES, shortfalls, split_sides
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -32,7 +32,8 @@ LARGE = 0.2  # share of the rows that begin alike from which a person should kno
 def write_sides(records: Path, sides: np.ndarray, paths: dict[str, Path]) -> None:
     """Write row i of ``records`` to the file of side ``sides[i]``."""
     with ExitStack() as stack:
-        tables = [stack.enter_context(open_table(paths[side], RECORD)) for side in SIDES]
+        schema = record_schema(records)
+        tables = [stack.enter_context(open_table(paths[side], schema)) for side in SIDES]
         for record, side in zip(read_rows(records), sides, strict=True):
             tables[side].add(record)
 

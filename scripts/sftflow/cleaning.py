@@ -56,27 +56,34 @@ def cleaned(
     settings: Iterable[Mapping[str, Any]],
     folder: Path,
     refuse: Callable[[str, Record, str, str], None],
+    own: Mapping[str, Callable[..., Records]] | None = None,
 ) -> tuple[Records, list[Step]]:
-    """Return the stream that comes out of all steps, and their books (full at its end)."""
+    """Return the stream that comes out of all steps, and their books (full at its end).
+
+    ``own`` has the steps that these records take otherwise than STEPS.
+    """
+    steps = {**STEPS, **(own or {})}
     books = []
     for setting in settings:
         options = {key: value for key, value in setting.items() if key != "step"}
-        function = _function(setting.get("step"), options)
+        function = _function(setting.get("step"), options, steps)
         step = Step(setting["step"], folder, refuse)
         books.append(step)
         records = _counted(function(_arriving(records, step), step, **options), step)
     return records, books
 
 
-def _function(name: Any, options: Mapping[str, Any]) -> Callable[..., Records]:
-    if name not in STEPS:
+def _function(
+    name: Any, options: Mapping[str, Any], steps: Mapping[str, Callable[..., Records]]
+) -> Callable[..., Records]:
+    if name not in steps:
         raise StageError(f"cleaning step {name!r} is unknown; known: {', '.join(sorted(STEPS))}")
-    known = list(inspect.signature(STEPS[name]).parameters)[2:]
+    known = list(inspect.signature(steps[name]).parameters)[2:]
     for option in options:
         if option not in known:
             listed = ", ".join(known) or "none"
             raise StageError(f"cleaning step {name!r} has no option {option!r}; it has: {listed}")
-    return STEPS[name]
+    return steps[name]
 
 
 def _arriving(records: Records, step: Step) -> Records:

@@ -269,10 +269,11 @@ def _follows(fault: str, told: set[str]) -> bool:
     return key in told or renamed or (below and "must have one of" in said)
 
 
-def _learning_rates() -> dict[str, float]:
-    """Return each method's learning rate where a run names none."""
+def _learning_rates() -> tuple[dict[str, float], dict[str, float]]:
+    """Return each method's learning rate where a run names none, and those with dpo."""
     training = schema()["$defs"]["run"]["properties"]["training"]["properties"]
-    return training["learning_rate"]["default_by_method"]
+    rate = training["learning_rate"]
+    return rate["default_by_method"], rate["default_with_dpo"]
 
 
 def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
@@ -294,6 +295,6 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
         faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
-    settle_methods(config, _learning_rates())
+    settle_methods(config, *_learning_rates())
     config["root"] = str(root)
     return config

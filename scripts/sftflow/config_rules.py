@@ -21,6 +21,7 @@ from sftflow.method_rules import method_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.opinion_rules import opinion_faults
 from sftflow.plan import ancestry, root_base
+from sftflow.preference_rules import preference_faults
 from sftflow.promptfile import read_prompts
 from sftflow.stage import StageError
 from sftflow.suites import missing_files
@@ -41,6 +42,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
     for check in (_bases, _datasets, _sources, _suites, _files):
         faults += check(config, root)
     faults += [*mix_faults(config), *making_faults(config, root), *method_faults(config)]
+    faults += preference_faults(config)
     if not dangling:
         circles = [*_cycles(config)]  # what follows walks along the references
         faults += circles or [

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sftflow.jsontext import Refused, parse
 from sftflow.reasoningtags import with_reasoning
 from sftflow.records import message
+from sftflow.rowkeys import Taken, first_key
 from sftflow.toolcalls import calls_text, tools_text
 from sftflow.turns import canonical_role, checked_turns
 
@@ -54,37 +55,13 @@ def conversation(row: Mapping[str, Any], spec: Mapping[str, Any]) -> Conversatio
     kind = "columns" if spec.get("columns") else spec["format"]
     if kind == "auto":
         kind = recognised(row)
-    taken = _Taken(row)
+    taken = Taken(row)
     turns = _FORMATS[kind](taken, spec)
-    turns = _with_system(turns, taken, spec)
+    turns = with_system(turns, taken, spec)
     turns = with_reasoning(turns, spec.get("reasoning_tags") or ())
     tools = tools_text(taken.get("tools"))
     messages, notes = checked_turns(turns, spec["consecutive"])
     return Conversation(messages, tools, kind, taken.unused(), notes)
-
-
-class _Taken:
-    """A row that remembers which of its keys were asked for."""
-
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self.row, self.asked = row, set()
-
-    def get(self, key: str) -> Any:
-        self.asked.add(key)
-        return self.row.get(key)
-
-    def first(self, *keys: str) -> str | None:
-        """Return the first of ``keys`` with a value, else the first that is there at all."""
-        self.asked.update(keys)
-        return _first(self.row, *keys)
-
-    def unused(self) -> list[str]:
-        return sorted(k for k, v in self.row.items() if k not in self.asked and v is not None)
-
-
-def _first(row: Mapping[str, Any], *keys: str) -> str | None:
-    full = next((key for key in keys if row.get(key) is not None), None)
-    return full or next((key for key in keys if key in row), None)
 
 
 def recognised(row: Mapping[str, Any]) -> str:
@@ -92,7 +69,7 @@ def recognised(row: Mapping[str, Any]) -> str:
     present = {key for key, value in row.items() if value is not None}
     for keys in (present, set(row)):  # a key with a null counts only if nothing else fits
         if {"chosen", "rejected"} <= keys:
-            detail = "has 'chosen' and 'rejected': preference pairs (DPO), not SFT rows"
+            detail = "has 'chosen' and 'rejected', a preference pair; set format: preference"
             raise Refused("preference_pair", detail)
         for key, kind in TURN_LISTS.items():
             if key in keys:
@@ -142,10 +119,10 @@ def _part_text(part: Mapping[str, Any], name: str) -> str:
         raise Refused(
             "not_text", f"{name} has a part of type {str(kind)[:40]!r}: only text is used"
         )
-    return text_of(part.get(_first(part, "text", "value", "content")), name)
+    return text_of(part.get(first_key(part, "text", "value", "content")), name)
 
 
-def _required(row: _Taken, name: str, *aliases: str) -> Any:
+def _required(row: Taken, name: str, *aliases: str) -> Any:
     key = row.first(name, *aliases)
     if key is None:
         names = ", ".join(str(k)[:40] for k in list(row.row)[:12])
@@ -153,25 +130,28 @@ def _required(row: _Taken, name: str, *aliases: str) -> Any:
     return row.get(key)
 
 
-def _optional_text(row: _Taken, *names: str) -> str:
+def optional_text(row: Taken, *names: str) -> str:
+    """Return the text of the first of ``names`` that is there, "" if none is."""
     key = row.first(*names)
     value = row.get(key) if key else None
     return "" if value is None else text_of(value, f"'{key}'")
 
 
-def _alpaca(row: _Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _alpaca(row: Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     asked = text_of(_required(row, "instruction"), "'instruction'")
-    given = _optional_text(row, *INPUTS)
+    given = optional_text(row, *INPUTS)
     answer = text_of(_required(row, *ANSWERS), "the answer")
-    return [*_history(row), message("user", _joined(asked, given)), message("assistant", answer)]
+    return [*history(row), message("user", joined(asked, given)), message("assistant", answer)]
 
 
-def _joined(asked: str, given: str) -> str:
+def joined(asked: str, given: str) -> str:
+    """Return a question with what is given to it on the next line."""
     return "\n".join(text for text in (asked, given) if text.strip())
 
 
-def _history(row: _Taken) -> list[dict[str, Any]]:
-    rounds = _list_of(row.get("history"), "'history'")
+def history(row: Taken) -> list[dict[str, Any]]:
+    """Return the earlier rounds of an Alpaca row as turns."""
+    rounds = list_of(row.get("history"), "'history'")
     turns = []
     for number, pair in enumerate(rounds, 1):
         if not isinstance(pair, list | tuple) or len(pair) != 2:
@@ -181,7 +161,7 @@ def _history(row: _Taken) -> list[dict[str, Any]]:
     return turns
 
 
-def _list_of(value: Any, name: str) -> list[Any]:
+def list_of(value: Any, name: str) -> list[Any]:
     """Return a list that may be written as JSON text (CSV has no other way)."""
     if isinstance(value, str) and value.strip():
         try:
@@ -195,7 +175,7 @@ def _list_of(value: Any, name: str) -> list[Any]:
     return value
 
 
-def _pair(row: _Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _pair(row: Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     full = [p for p in PAIRS if row.row.get(p[0]) is not None and row.row.get(p[1]) is not None]
     there = [p for p in PAIRS if p[0] in row.row and p[1] in row.row]
     question, answer = (full or there or [PAIRS[0]])[0]
@@ -207,44 +187,45 @@ def _pair(row: _Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _said(value: Any, name: str, role: str) -> list[dict[str, Any]]:
     """Return the turns of one side of a pair: a text, or a list of turns with roles."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
-        return _turns(value)
+        return turns_of(value)
     return [message(role, text_of(value, f"'{name}'"))]
 
 
-def _columns(row: _Taken, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _columns(row: Taken, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = {part: name for part, name in (spec.get("columns") or {}).items() if name}
     if "messages" in names:
-        return _turns(_list_of(_required(row, names["messages"]), f"'{names['messages']}'"))
+        return turns_of(list_of(_required(row, names["messages"]), f"'{names['messages']}'"))
     for part in ("prompt", "completion"):
         if part not in names:
             raise Refused("missing_field", f"`columns` names no {part!r} and no 'messages'")
     turns = _said(_required(row, names["prompt"]), names["prompt"], "user")
     if names.get("input") and turns:
-        turns[-1]["content"] = _joined(turns[-1]["content"], _optional_text(row, names["input"]))
+        turns[-1]["content"] = joined(turns[-1]["content"], optional_text(row, names["input"]))
     return turns + _said(_required(row, names["completion"]), names["completion"], "assistant")
 
 
-def _listed(row: _Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _listed(row: Taken, _spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     key = row.first(*TURN_LISTS)
-    return _turns(_list_of(_required(row, key or "messages"), f"'{key}'"))
+    return turns_of(list_of(_required(row, key or "messages"), f"'{key}'"))
 
 
-def _turns(turns: list[Any]) -> list[dict[str, Any]]:
+def turns_of(turns: list[Any]) -> list[dict[str, Any]]:
+    """Return the messages of a list of turns; raise Refused if one can not be read."""
     if not turns:
         raise Refused("no_turns", "the list of turns is empty")
-    return [_turn(turn, number) for number, turn in enumerate(turns, 1)]
+    return [turn_of(turn, number) for number, turn in enumerate(turns, 1)]
 
 
-def _turn(turn: Any, number: int) -> dict[str, Any]:
+def turn_of(turn: Any, number: int) -> dict[str, Any]:
     """Return one message of {role, content} or {from, value}."""
     if not isinstance(turn, dict):
         raise Refused("invalid_turn", f"turn {number} is no object")
-    role_key = _first(turn, "role", "from")
+    role_key = first_key(turn, "role", "from")
     if role_key is None:
         raise Refused("missing_field", f"turn {number} has no 'role' (or 'from')")
     role = canonical_role(turn[role_key], number)
     calls = calls_text(turn.get("tool_calls") or turn.get("function_call"), number)
-    content_key = _first(turn, "content", "value", "text")
+    content_key = first_key(turn, "content", "value", "text")
     if content_key is None and not calls:
         raise Refused("missing_field", f"turn {number} has no 'content' (or 'value')")
     content = turn.get(content_key) if content_key else None
@@ -253,7 +234,7 @@ def _turn(turn: Any, number: int) -> dict[str, Any]:
     if calls and role != "assistant":
         raise Refused("invalid_tool_call", f"turn {number}: {role!r} can't call tools")
     text = "" if content is None and calls else text_of(content, f"turn {number}: the content")
-    thought = _optional_text(_Taken(turn), *THOUGHTS).strip()
+    thought = optional_text(Taken(turn), *THOUGHTS).strip()
     weight = _weight(turn, number)
     return message(role, text, tool_calls=calls, reasoning=thought or None, weight=weight)
 
@@ -266,7 +247,7 @@ def _said_calls(content: Any, number: int) -> str:
 
 
 def _weight(turn: Mapping[str, Any], number: int) -> float | None:
-    key = _first(turn, *WEIGHTS)
+    key = first_key(turn, *WEIGHTS)
     value = turn[key] if key else None
     if value is None:
         return None
@@ -277,12 +258,12 @@ def _weight(turn: Mapping[str, Any], number: int) -> float | None:
     return float(value)
 
 
-def _with_system(
-    turns: list[dict[str, Any]], row: _Taken, spec: Mapping[str, Any]
+def with_system(
+    turns: list[dict[str, Any]], row: Taken, spec: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Put the system prompt first: the row's own turn, else its column, else the config's."""
     name = (spec.get("columns") or {}).get("system")
-    column = _optional_text(row, *([name] if name else SYSTEMS))
+    column = optional_text(row, *([name] if name else SYSTEMS))
     if turns[0]["role"] == "system" and turns[0]["content"].strip():
         if column.strip() and column.strip() != turns[0]["content"].strip():
             raise Refused("system_twice", "a system turn and another system prompt in a column")

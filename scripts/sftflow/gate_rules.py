@@ -13,7 +13,14 @@ from typing import Any
 from sftflow.gates import BENCHMARK, Rule, parsed
 from sftflow.goodput import limits
 from sftflow.measured import QUANTILES, SERVER, TIMES, cell_name, rate_name
-from sftflow.plan import judged_pairs, model_datasets, model_suites, models, sheet_models
+from sftflow.plan import (
+    judged_pairs,
+    model_datasets,
+    model_suites,
+    models,
+    preference_runs,
+    sheet_models,
+)
 from sftflow.scoring import METRICS
 from sftflow.sheets import CRITERIA
 from sftflow.stage import StageError
@@ -24,6 +31,7 @@ Measures = list[tuple[str, str]]  # group, metric; * stands for what only a meas
 #: Metrics of the tasks that lm-eval ships, as far as rules name them by themselves.
 SHIPPED = ("acc", "acc_norm", "exact_match", "f1", "bleu", "chrf", "word_perplexity")
 FITS = ("b_ms", "k_ms_per_token", "ttft_ms_per_prompt_token")
+REWARDS = ("reward_accuracy", "reward_margin", "chosen_reward", "rejected_reward")
 RECITED = ("train_exact", "train_prefix_tokens", "validation_exact", "validation_prefix_tokens")
 
 
@@ -130,6 +138,8 @@ def _measures(
     yield from (("loss", f"text.{name}") for name in config["texts"])
     yield from (("loss", f"{side}.*") for side in ("validation", "train", "gap"))
     yield from (("memorisation", f"{name}.*") for name in RECITED)
+    if model in preference_runs(config):
+        yield from (("preferences", name) for name in REWARDS)
     yield from _opinions(config, model)
 
 

@@ -43,14 +43,18 @@ def stray_options(config: dict) -> list[str]:
     return faults
 
 
-def settle_methods(config: dict, rates: dict[str, float]) -> None:
-    """Leave each run the options of its method only, and give it the method's learning rate."""
+def settle_methods(config: dict, rates: dict[str, float], with_dpo: dict[str, float]) -> None:
+    """Leave each run the options of its method only, and give it the method's learning rate.
+
+    ``with_dpo`` has those of runs on preference pairs.
+    """
     for run in config["runs"].values():
         for options in OPTIONS:
             if options != METHODS[run["method"]].options:
                 run.pop(options, None)
         if run["training"]["learning_rate"] is None:
-            run["training"]["learning_rate"] = rates[run["method"]]
+            known = rates if run["dpo"] is None else with_dpo
+            run["training"]["learning_rate"] = known[run["method"]]
 
 
 def method_faults(config: dict) -> list[str]:

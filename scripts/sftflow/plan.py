@@ -80,6 +80,11 @@ def comparisons(config: dict) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*own, *named]))
 
 
+def preference_runs(config: dict) -> list[str]:
+    """Return the runs that are trained on preference pairs."""
+    return [name for name, run in config["runs"].items() if run.get("dpo") is not None]
+
+
 def merged_runs(config: dict) -> list[str]:
     """Return the runs of which a model is made: to be measured, or for a run to start from."""
     starts = {run["base"] for run in config["runs"].values()}
@@ -168,12 +173,13 @@ def templated_spec(config: dict, run: str) -> dict:
     """Return all that decides the tokens of a run's data."""
     entry = config["runs"][run]
     asked = {"reasoning": entry["reasoning"]} if entry["reasoning"] != "train" else {}
+    pairs = entry.get("dpo") is not None
     return {
         "dataset": entry["dataset"],
         "base": root_base(config, run),
         "max_length": entry["max_length"],
         "overlong": entry["overlong"],
-        "train_on": entry["train_on"],
+        **({"pairs": True} if pairs else {"train_on": entry["train_on"]}),
         **asked,  # only what a run asks for, so that others keep their tokens
     }
 

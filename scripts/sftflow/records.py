@@ -40,6 +40,7 @@ RECORD = pa.schema(
         ("tags", pa.list_(pa.string())),  # what the row is about; null if nothing says it
     ]
 )
+PAIR = pa.schema([*RECORD, pa.field("rejected", MESSAGE)])  # the answer that is not preferred
 REJECTED = pa.schema(
     [
         ("source", pa.string()),
@@ -68,7 +69,7 @@ def message(role: str, content: str, **more: Any) -> dict[str, Any]:
 
 def content_id(record: Mapping[str, Any]) -> str:
     """Return 16 hex digits of what a record says: messages and tools, not its place."""
-    said = [record["messages"], record.get("tools")]
+    said = [record["messages"], record.get("tools"), *_other_answer(record).values()]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -76,13 +77,24 @@ def content_id(record: Mapping[str, Any]) -> str:
 def raw_text(record: Mapping[str, Any]) -> str:
     """Return a record as the column ``raw`` of REJECTED has it: what it says, and its labels."""
     marks = {key: record[key] for key in ("group", "tags") if record.get(key)}
-    return canonical_json({"messages": record["messages"], "tools": record["tools"], **marks})
+    said = {"messages": record["messages"], "tools": record["tools"], **_other_answer(record)}
+    return canonical_json({**said, **marks})
+
+
+def _other_answer(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer of a pair that is not preferred, by its name; nothing of other records."""
+    return {"rejected": record["rejected"]} if record.get("rejected") else {}
+
+
+def record_schema(path: Path | str) -> pa.Schema:
+    """Return RECORD, or PAIR if the table at ``path`` holds preference pairs."""
+    return PAIR if "rejected" in pq.read_schema(path).names else RECORD
 
 
 def _text_chars(row: Mapping[str, Any]) -> int:
     """Return how much text a row holds, so that a batch of long rows stays small."""
     said = sum(len(m["content"] or "") for m in row.get("messages") or ())
-    return said + len(row.get("raw") or "")
+    return said + len(row.get("raw") or "") + len((row.get("rejected") or {}).get("content") or "")
 
 
 class TableWriter:
