@@ -51,6 +51,8 @@ TEMPLATED = pa.schema(
 class Templated:
     """The samples of one split, streamed, with counts of all that happened on the way."""
 
+    stage = "template_data"
+
     def __init__(
         self, template: ChatTemplate, spec: dict[str, Any], split: str, weighted: bool = False
     ) -> None:
@@ -72,13 +74,27 @@ class Templated:
             {
                 "source": record["source"],
                 "row": record["row"],
-                "stage": "template_data",
+                "stage": self.stage,
                 "step": self.split,
                 "reason": reason,
                 "detail": detail,
-                "raw": json.dumps(record["messages"], ensure_ascii=False),
+                "raw": self.raw(record),
             }
         )
+
+    def raw(self, record: dict[str, Any]) -> str:
+        """Return what a rejected record says."""
+        return json.dumps(record["messages"], ensure_ascii=False)
+
+    @staticmethod
+    def schema(weighted: bool) -> pa.Schema:
+        """Return the columns of the samples."""
+        return TEMPLATED.append(WEIGHTS) if weighted else TEMPLATED
+
+    @staticmethod
+    def has_weights(rows: Path) -> bool:
+        """Return whether the samples of a split have loss weights."""
+        return has_weights(rows)
 
     def samples(self, records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
         """Yield {id, input_ids, labels, length} in the order of ``records``."""
@@ -97,17 +113,22 @@ class Templated:
         for record in batch:
             self.counts["rows"] += 1
             try:
-                with processor_time(ROW_S):
-                    parts = parts_of(self.template, record, self.spec["train_on"], self.reasoning)
+                parts = self.parts(record, self.spec["train_on"])
             except Refused as refused:
                 self.reject(record, refused.reason, refused.detail)
                 continue
-            except TooSlow:
-                raise StageError(
-                    f"{record['source']}, row {record['row']}: the chat template of "
-                    f"{self.template.name} did not end within {ROW_S} s; choose another template"
-                ) from None
             yield record, parts
+
+    def parts(self, record: dict[str, Any], train_on: str) -> list[Part]:
+        """Return the texts of a record; raise Refused, or StageError for an endless template."""
+        try:
+            with processor_time(ROW_S):
+                return parts_of(self.template, record, train_on, self.reasoning)
+        except TooSlow:
+            raise StageError(
+                f"{record['source']}, row {record['row']}: the chat template of "
+                f"{self.template.name} did not end within {ROW_S} s; choose another template"
+            ) from None
 
     def _kept(
         self, record: dict, samples: list[Sample] | Refused, parts: Sequence[Part]
@@ -175,19 +196,15 @@ class Templated:
         }
 
 
-def write_split(
-    template: ChatTemplate, spec: dict[str, Any], source: Path, target: Path, weighted: bool
-) -> Templated:
+def write_split(work: Templated, source: Path, target: Path) -> Templated:
     """Template one split from ``source`` to ``target``; return what was counted."""
-    work = Templated(template, spec, target.stem, weighted)
     total = pq.read_metadata(source).num_rows
-    schema = TEMPLATED.append(WEIGHTS) if weighted else TEMPLATED
-    write_table(target, work.samples(read_rows(source), total), schema)
+    write_table(target, work.samples(read_rows(source), total), work.schema(work.weighted))
     return work
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Template both splits, then vouch for them."""
+def main(argv: list[str] | None = None, kind: type[Templated] = Templated) -> None:
+    """Template both splits into samples of a ``kind``, then vouch for them."""
     names = ("dataset", "model", "train", "validation", "manifest", "preview")
     args = stage_parser(__doc__, *names).parse_args(argv)
     spec = args.spec
@@ -195,9 +212,9 @@ def main(argv: list[str] | None = None) -> None:
     check_limits(args.model, tokenizer, spec["max_length"])
     template = ChatTemplate(tokenizer, spec["base"])
     sources = {split: args.dataset / f"{split}.parquet" for split in ("train", "validation")}
-    weighted = any(has_weights(path) for path in sources.values())
+    weighted = any(kind.has_weights(path) for path in sources.values())
     work = {
-        split: write_split(template, spec, sources[split], path, weighted)
+        split: write_split(kind(template, spec, split, weighted), sources[split], path)
         for split, path in (("train", args.train), ("validation", args.validation))
     }
     train = work["train"].summary()
@@ -213,7 +230,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     write_manifest(
         args.manifest,
-        stage="template_data",
+        stage=kind.stage,
         spec=spec,
         payloads=[args.train, args.validation],
         inputs=sources,
