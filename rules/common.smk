@@ -65,7 +65,13 @@ PACKAGES = {
 
 LIGHT = (
     *("ingest_source", "split_dataset", "mix_dataset", "find_contamination"),
-    *("template_data", "report_dataset", "score_answers", "judge_run"),
+    *(
+        "template_data",
+        "template_preferences",
+        "report_dataset",
+        "score_answers",
+        "judge_run",
+    ),
     *("make_sheet", "read_sheets", "compare_models", "check_gates"),
     *("summarize_results", "keep_history", "build_report"),
 )

@@ -82,6 +82,8 @@ rule template_data:
         "results/logs/template_data/{key}.log",
     benchmark:
         "results/benchmarks/template_data/{key}.tsv"
+    wildcard_constraints:
+        key=any_of(key for key, spec in TEMPLATED.items() if "pairs" not in spec),
     conda:
         "../envs/conda.yaml"
     params:

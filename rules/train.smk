@@ -28,6 +28,8 @@ rule train_adapter:
         "results/logs/train_adapter/{run}.log",
     benchmark:
         "results/benchmarks/train_adapter/{run}.tsv"
+    wildcard_constraints:
+        run=any_of(set(RUNS) - set(plan.preference_runs(CONFIG))),
     conda:
         "../envs/conda.yaml"
     threads: all_cores

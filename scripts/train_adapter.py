@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -56,6 +57,9 @@ QUIET = {
 class Run:
     """One training: its inputs, checked, and its trainer."""
 
+    stage = "train_adapter"
+    logged: Mapping[str, str] = {}  # figures of the log -> further columns of history.csv
+
     def __init__(self, args: Any, spec: dict[str, Any]) -> None:
         """Check all that can be checked before the model is loaded."""
         from sftflow.training import computing_dtype, require_quantisation
@@ -93,14 +97,14 @@ class Run:
         from sftflow.averaging import average_of
         from sftflow.ewc import anchor_of
         from sftflow.packing import check_rows_are_apart, packed_rows
-        from sftflow.trainer import MaskedTrainer, score_trained_positions_only
-        from sftflow.training import schedule, start_model, trainer_settings
+        from sftflow.trainer import score_trained_positions_only
+        from sftflow.training import schedule, start_model
 
         spec = self.spec
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         self.plan = schedule(spec["training"], len(self.train), processes)
         evaluates = len(self.validation) > 0
-        settings = trainer_settings(spec["training"], self.plan, self.folder, self.dtype, evaluates)
+        settings = self.settings(evaluates)
         score_trained_positions_only()
         model = start_model(self.args.model, spec["method"], self.dtype)
         if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
@@ -109,7 +113,7 @@ class Run:
         average = average_of(spec["training"]["average_checkpoints"], self.plan)
         packed = spec["training"]["batching"] == "packed"
         collator = packed_rows(model, self.tokenizer, self.base["name"]) if packed else None
-        trainer = MaskedTrainer(
+        trainer = self.trainer_of(
             model=model,
             args=settings,
             data_collator=collator,
@@ -119,7 +123,6 @@ class Run:
             peft_config=adapter,
             callbacks=[*self._callbacks(model, evaluates), *([average] if average else [])],
         )
-        trainer.weigh_tokens()
         trainer.average, trainer.batching = average, spec["training"]["batching"]
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
@@ -127,11 +130,36 @@ class Run:
         trainer.own_optimizer = self._optimizer()
         if moves_weights(spec):
             keep_initial(trainer.model, self.folder)
-        check_labels(trainer, self.train)
+        self.check(trainer)
         if packed and not self._is_sharded():
             check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
         trainer.anchor = anchor_of(spec["training"], trainer.model, self.tokenizer, self.texts)
         return trainer
+
+    def settings(self, evaluates: bool) -> Any:
+        """Return the trainer's settings; self.plan is known."""
+        from sftflow.training import trainer_settings
+
+        training = self.spec["training"]
+        return trainer_settings(training, self.plan, self.folder, self.dtype, evaluates)
+
+    def trainer_of(self, **parts: Any) -> Any:
+        """Return the trainer made of its parts."""
+        from sftflow.trainer import MaskedTrainer
+
+        trainer = MaskedTrainer(**parts)
+        trainer.weigh_tokens()
+        return trainer
+
+    def check(self, trainer: Any) -> None:
+        """Raise StageError if the trainer would not train on our rows as they are."""
+        check_labels(trainer, self.train)
+
+    def watch(self, vocabulary: int) -> Any:
+        """Return what guards the training of a model with so many tokens."""
+        from sftflow.trainer import Watch
+
+        return Watch(vocabulary)
 
     def _is_sharded(self) -> bool:
         """Return whether no process holds the whole model."""
@@ -141,12 +169,12 @@ class Run:
         """Return what looks on while the trainer trains."""
         from sftflow.ranks import Ranks
         from sftflow.stopping import EarlyStopping
-        from sftflow.trainer import Answers, Watch
+        from sftflow.trainer import Answers
 
         spec = self.spec
         shown = self.validation if evaluates else self.train
         shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
-        callbacks = [Watch(model.config.get_text_config().vocab_size)]
+        callbacks = [self.watch(model.config.get_text_config().vocab_size)]
         if not self._is_sharded():
             callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
         if spec["method"] == "adalora":
@@ -198,7 +226,12 @@ class Run:
             **({"stopped_early": self._stopped_early(trainer)} if self.patience else {}),
             **({"ewc_penalty": trainer.anchor.penalty().item()} if trainer.anchor else {}),
             **averaged,
+            **self.measure(trainer),
         }
+
+    def measure(self, _trainer: Any) -> dict[str, Any]:
+        """Measure the kept weights; return further counts. Every process has its part in it."""
+        return {}
 
     def _averaged(self, trainer: Any) -> dict[str, Any]:
         """Put the mean of the weights into the model if one is asked for; return its counts."""
@@ -264,18 +297,19 @@ class Run:
         shutil.rmtree(args.adapter, ignore_errors=True)
         make_readable(kept)
         kept.replace(args.adapter)
-        write_text(args.history, history_csv(history_rows(trainer.state.log_history)))
+        log, more = trainer.state.log_history, self.logged
+        write_text(args.history, history_csv(history_rows(log, more), more.values()))
         with built_beside(args.samples) as samples:
             for path in sorted((self.folder / "samples").glob("step-*.jsonl")):
                 shutil.copyfile(path, samples / path.name)
         write_manifest(
             args.manifest,
-            stage="train_adapter",
+            stage=self.stage,
             spec=self.spec,
             payloads=[
                 p for p in (*args.adapter.rglob("*"), *args.samples.rglob("*")) if p.is_file()
             ]
-            + [args.history],
+            + [args.history, *self.write_more()],
             inputs={
                 "train": args.templated / "train.parquet",
                 "validation": args.templated / "validation.parquet",
@@ -294,21 +328,36 @@ class Run:
         )
         remove_others(args.checkpoints, self.fingerprint)
 
+    def write_more(self) -> list[Path]:
+        """Write what else this training leaves; return its files."""
+        return []
 
-def main(argv: list[str] | None = None) -> None:
-    """Train, write, and only then vouch for the result."""
+
+def main(
+    argv: list[str] | None = None, kind: type[Run] = Run, script: str = __file__, more: tuple = ()
+) -> None:
+    """Train as a ``kind`` of run does, write, and only then vouch for the result."""
     os.environ.update(QUIET)
     argv = sys.argv[1:] if argv is None else argv
-    names = ("templated", "model", "adapter", "history", "samples", "checkpoints", "manifest")
+    names = (
+        *more,
+        "templated",
+        "model",
+        "adapter",
+        "history",
+        "samples",
+        "checkpoints",
+        "manifest",
+    )
     parser = stage_parser(__doc__, *names)
     parser.add_argument("--code", default="", help="digest of the code; part of the fingerprint")
     args = parser.parse_args(argv)
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
-        launch_again(Path(__file__).resolve(), args.spec, argv)
+        launch_again(Path(script).resolve(), args.spec, argv)
         return
     with alone(args.checkpoints) if is_first() else nullcontext():
         import_models()
-        run = Run(args, args.spec)
+        run = kind(args, args.spec)
         trainer = run.make_trainer()
         counts = run.fit(trainer)
         run.save(trainer, counts)

@@ -16,6 +16,8 @@ TOGETHER = {
     "tests/e2e/test_default.py": "default",
     "tests/e2e/test_realdata.py": "default",
     "tests/e2e/test_snakemake_report.py": "default",
+    "tests/e2e/test_methods.py": "methods",  # they share an import of torch, not a run
+    "tests/e2e/test_preferences.py": "methods",
     "tests/staleness/test_secrets.py": "staleness",
     "tests/staleness/test_table.py": "staleness",
     "tests/staleness/test_why.py": "staleness",

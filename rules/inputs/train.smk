@@ -37,6 +37,8 @@ def train_spec(wildcards):
     keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
         keys.append("order")
+    if run["dpo"] is not None:
+        keys.append("dpo")
     kept = {k: run[k] for k in keys}
     if run["launch"]["num_nodes"] == 1:
         kept["launch"] = {k: v for k, v in run["launch"].items() if k != "num_nodes"}
@@ -102,6 +104,7 @@ def untrainable_here():
     if fault is None:
         return None
     jobs = workflow.dag.needrun_jobs()
-    due = {job.wildcards.run for job in jobs if job.rule.name == "train_adapter"}
+    trainings = ("train_adapter", "train_preferences")
+    due = {job.wildcards.run for job in jobs if job.rule.name in trainings}
     runs = sorted(run for run in due if CONFIG["runs"][run]["method"] == "qlora")
     return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora" if runs else None

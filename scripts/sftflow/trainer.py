@@ -46,8 +46,8 @@ def score_trained_positions_only() -> None:
         trl.trainer.utils._use_triton = lambda _device: True  # read for this choice only
 
 
-class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
-    """SFTTrainer on rows that already have labels."""
+class Resumable:
+    """Mixed into a trainer of TRL: its own order of rows, sealed checkpoints, the best weights."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles
     batching = "grouped"  # as in row_sampler
@@ -55,28 +55,12 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
     own_state = False  # checkpoints hold what PEFT does not save of this method
     ranked = False  # AdaLoRA
     average: Average | None = None  # of the weights at several steps
-    anchor: Anchor | None = None  # EWC
 
     def create_optimizer(self, model=None):
         """Return the optimizer, made anew if the method has one of its own."""
         if self.optimizer is None and self.own_optimizer is not None:
             self.optimizer = self.own_optimizer(self)
         return super().create_optimizer(model)
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the loss; in training it also has the gradient of what else is asked for.
-
-        AdaLoRA pulls matrices towards orthogonal ones, EWC weights towards those of the start.
-        Such a pull has a gradient and no value, so that losses can be compared between runs.
-        """
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if not self.model.training:
-            return loss
-        pulls = [orthogonality(self.model)] if self.ranked else []
-        pulls += [self.anchor.penalty()] if self.anchor else []
-        # The loss of a part of a batch is its share of the sum; so must these be.
-        steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
-        return loss + sum((pull - pull.detach()) / steps for pull in pulls)
 
     def _save(self, output_dir=None, state_dict=None) -> None:
         with all_ranks(self.model) if self.ranked else nullcontext():
@@ -99,7 +83,7 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
             self._load_best_model()
 
     def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
-        lengths = self.train_dataset["length"]
+        lengths = self.row_lengths()
         if self.kept_order is not None:
             return KeptOrder(lengths, self.kept_order)
         batch = self.args.per_device_train_batch_size
@@ -115,7 +99,7 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
         """Return how many tokens the steps taken computed, padding included."""
         real, computed = computed_tokens(
             self._get_train_sampler(),
-            self.train_dataset["length"],
+            self.row_lengths(),
             self._step_rows(),
             self.args.per_device_train_batch_size,
             self.state.global_step,
@@ -142,13 +126,47 @@ class MaskedTrainer(StopsAtNoNumber, WeighsTokens, SFTTrainer):
         """Log the validation loss, and tell those who wait for it."""
         training = self.model.training
         self.model.eval()  # the parent's log() looks at it
-        metrics = {f"{metric_key_prefix}_loss": self.validation_loss(eval_dataset)}
+        measured = self.validation(eval_dataset)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         self.model.train(training)
         return metrics
+
+    def validation(self, eval_dataset=None) -> dict[str, float]:
+        """Return what is measured on validation rows: the loss, and what else a trainer has."""
+        raise NotImplementedError
+
+    def row_lengths(self) -> Any:
+        """Return how long each training row is, padding aside (tokens)."""
+        return self.train_dataset["length"]
+
+
+class MaskedTrainer(Resumable, StopsAtNoNumber, WeighsTokens, SFTTrainer):
+    """SFTTrainer on rows that already have labels."""
+
+    anchor: Anchor | None = None  # EWC
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the loss; in training it also has the gradient of what else is asked for.
+
+        AdaLoRA pulls matrices towards orthogonal ones, EWC weights towards those of the start.
+        Such a pull has a gradient and no value, so that losses can be compared between runs.
+        """
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if not self.model.training:
+            return loss
+        pulls = [orthogonality(self.model)] if self.ranked else []
+        pulls += [self.anchor.penalty()] if self.anchor else []
+        # The loss of a part of a batch is its share of the sum; so must these be.
+        steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+        return loss + sum((pull - pull.detach()) / steps for pull in pulls)
+
+    def validation(self, eval_dataset=None) -> dict[str, float]:
+        """Return the validation loss."""
+        return {"loss": self.validation_loss(eval_dataset)}
 
     def validation_loss(self, eval_dataset=None) -> float:
         """Return the mean loss per trained token (by weight, if rows have weights).
@@ -209,17 +227,22 @@ class Watch(TrainerCallback):
         if "loss" not in logs:
             return
         loss, norm = float(logs["loss"]), float(logs.get("grad_norm", 1.0))
-        if state.global_step == 1 and not 0 < loss < self.most_at_first:
-            raise StageError(
-                f"the loss of step 1 is {loss:.4g}, not between 0 and 2 ln(vocabulary) = "
-                f"{self.most_at_first:.4g}: labels and model don't belong together"
-            )
+        if state.global_step == 1:
+            self.check_first(loss)
         if not args.fp16 and (not math.isfinite(norm) or (state.global_step == 1 and norm == 0)):
             raise StageError(
                 f"the gradient norm is {norm} at step {state.global_step}: nothing is learned; "
                 "lower training.learning_rate or look at lora and the data"
             )
         self.note = f"loss {loss:.4f}, learning rate {logs['learning_rate']:.3g}"
+
+    def check_first(self, loss: float) -> None:
+        """Raise StageError for a loss of step 1 that labels and model can't have together."""
+        if not 0 < loss < self.most_at_first:
+            raise StageError(
+                f"the loss of step 1 is {loss:.4g}, not between 0 and 2 ln(vocabulary) = "
+                f"{self.most_at_first:.4g}: labels and model don't belong together"
+            )
 
     def on_evaluate(self, _args, state, control, metrics=None, **_kwargs) -> None:
         """Keep the weights of each new lowest validation loss."""

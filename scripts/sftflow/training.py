@@ -121,19 +121,31 @@ def trainer_settings(
     training: Mapping[str, Any], plan: Schedule, folder: Path, dtype: str, evaluates: bool
 ):
     """Return TRL's SFTConfig: everything that has a default elsewhere is said here."""
-    import torch
     from trl import SFTConfig
+
+    return SFTConfig(
+        **shared_settings(training, plan, folder, dtype, evaluates),
+        neftune_noise_alpha=training["neftune_noise_alpha"],
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # labels are ours, nothing to prepare
+    )
+
+
+def shared_settings(
+    training: Mapping[str, Any], plan: Schedule, folder: Path, dtype: str, evaluates: bool
+) -> dict[str, Any]:
+    """Return the settings that TRL's trainers have in common."""
+    import torch
 
     checkpointing, packed = training["gradient_checkpointing"], training["batching"] == "packed"
     same = ("learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "seed")
     same += ("per_device_train_batch_size", "gradient_accumulation_steps")
-    return SFTConfig(
+    return dict(
         output_dir=str(folder),
         max_steps=plan.steps,
         warmup_steps=plan.warmup_steps,
         **{key: training[key] for key in same},
         data_seed=training["seed"],
-        neftune_noise_alpha=training["neftune_noise_alpha"],
         per_device_eval_batch_size=training["per_device_train_batch_size"],
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
@@ -153,8 +165,6 @@ def trainer_settings(
         # packed rows have no padding, and a row may hold the padding token
         include_num_input_tokens_seen="all" if packed else "non_padding",
         max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},  # labels are ours, nothing to prepare
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,

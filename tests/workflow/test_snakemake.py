@@ -36,7 +36,8 @@ def planned(*arguments, cwd=REPO) -> Counter:
 def test_every_shipped_config_dry_runs(config, tmp_path):
     jobs = planned("--configfile", config, "--directory", tmp_path)
     assert jobs["build_report"] == jobs["summarize_results"] == 1
-    assert jobs["train_adapter"] == jobs["merge_adapter"] >= 1
+    assert jobs["train_adapter"] + jobs["train_preferences"] == jobs["merge_adapter"] >= 1
+    assert jobs["template_preferences"] == jobs["train_preferences"] == (config.stem == "dpo")
 
 
 def test_the_default_graph(tmp_path):
