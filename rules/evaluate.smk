@@ -75,6 +75,7 @@ rule judge_run:
         start=start_losses,
         answers="results/eval/{run}/generations.jsonl",
         start_answers=start_answers,
+        preferences=run_preferences,
     output:
         verdicts="results/runs/{run}/verdicts.json",
     log:
@@ -91,7 +92,8 @@ rule judge_run:
         'exec python "$SFTFLOW_HOME/scripts/judge_run.py" --spec {params.spec:q} --log {log}'
         " --run {input.run} --history {input.history} --samples {input.samples}"
         " --tuned {input.tuned} --start {input.start} --answers {input.answers}"
-        " --start-answers {input.start_answers} --verdicts {output.verdicts}"
+        " --start-answers {input.start_answers} --preferences {input.preferences}"
+        " --verdicts {output.verdicts}"
 
 
 rule summarize_results:
@@ -100,6 +102,7 @@ rule summarize_results:
         measurements=all_measurements,
         requests=limited_requests,
         runs=all_runs,
+        preferences=all_preferences,
         judged=all_judged,
         people=all_ratings,
     output:

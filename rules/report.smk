@@ -15,6 +15,7 @@ rule build_report:
         measurements=all_measurements,
         requests=limited_requests,
         runs=all_runs,
+        preferences=all_preferences,
         manifests=all_manifests,
         portraits=all_portraits,
         answers=all_answers,

@@ -1,7 +1,7 @@
 """Say of a run whether it was healthy, overfit, underfit, diverged, memorised or did nothing.
 
 reads   a run's manifest.json, history.csv and samples/; loss.json and generations.jsonl of the
-        tuned model and of the one that it starts from
+        tuned model and of the one that it starts from; preferences.json of a run on pairs
 writes  verdicts.json: {run, verdicts: [{name, sentence, advice, evidence: {figure: value}}],
         notes: [sentences], best_step, turned_at: step or null}
 spec    run, templated: the key of its rows in loss.json
@@ -21,6 +21,7 @@ from sftflow.course import read_course
 from sftflow.diagnosis import notes, verdicts
 from sftflow.manifests import read_manifest, write_json
 from sftflow.measured import read_object
+from sftflow.preferencediagnosis import preference_notes, preference_verdicts
 from sftflow.signs import Run, Side, turning_point
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
@@ -65,7 +66,9 @@ def answered_alike(tuned: Path, start: Path) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Read what the run and its measurements left, judge, write, and say the verdicts."""
     names = ("run", "history", "samples", "tuned", "start", "answers", "start-answers", "verdicts")
-    args = stage_parser(__doc__, *names).parse_args(argv)
+    parser = stage_parser(__doc__, *names)
+    parser.add_argument("--preferences", type=Path, nargs="?", help="of a run on pairs")
+    args = parser.parse_args(argv)
     manifest, key = read_manifest(args.run), args.spec["templated"]
     tuned, start = read_object(args.tuned), read_object(args.start)
     shown, long = running_on(args.samples)
@@ -87,13 +90,17 @@ def main(argv: list[str] | None = None) -> None:
             f"run {args.spec['run']}: a manifest, loss.json or generations.jsonl does not have the "
             f"shape that its stage writes ({type(error).__name__}: {error}); delete it and rerun"
         ) from None
-    found, turned = verdicts(run), turning_point(run.course)
+    turned = turning_point(run.course)
+    found, remarks = verdicts(run), notes(run)
+    if args.preferences is not None:
+        rewards = read_object(args.preferences)
+        found, remarks = preference_verdicts(run, rewards), preference_notes(rewards)
     write_json(
         args.verdicts,
         {
             "run": args.spec["run"],
             "verdicts": [asdict(verdict) for verdict in found],
-            "notes": notes(run),
+            "notes": remarks,
             "best_step": run.course.best.step if run.course.best else None,
             "turned_at": turned.step if turned else None,
         },

@@ -1,15 +1,16 @@
 """Put every measurement of every model into one long table.
 
 reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json;
-        latency_requests.parquet where slo sets a limit; results/judged/*/*/win_rate.json,
+        latency_requests.parquet where slo sets a limit; results/runs/{model}/preferences.json of
+        models with preferences; results/judged/*/*/win_rate.json,
         results/people/*/ratings.json
-writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency, loss, judged or
-        people), metric, value, stderr, n; an empty cell is something that was asked for and is
-        not there
-spec    models: list of {name, kind, base, suites: [names], datasets: [names]}; in_context: the same
-        of bases with examples in their prompt, of which there are scores only; judges: {name:
-        [{pair, models}]}; people: names of filled sheets; slo: {ttft_ms, tpot_ms, e2e_ms,
-        attainment}, null where there is no limit
+writes  summary.csv: model, kind (base or tuned), group (a suite, scores, latency, loss,
+        preferences, judged or people), metric, value, stderr, n; an empty cell is something that
+        was asked for and is not there
+spec    models: list of {name, kind, base, suites: [names], datasets: [names], preferences: true if
+        trained on pairs}; in_context: the same of bases with examples in their prompt, of which
+        there are scores only; judges: {name: [{pair, models}]}; people: names of filled sheets;
+        slo: {ttft_ms, tpot_ms, e2e_ms, attainment}, null where there is no limit
 """
 
 from __future__ import annotations

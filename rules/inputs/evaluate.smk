@@ -54,6 +54,12 @@ def start_answers(wildcards):
     return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/generations.jsonl"
 
 
+def run_preferences(wildcards):
+    """Return what was measured of a run on preference pairs, as a list: of others there is none."""
+    on_pairs = wildcards.run in plan.preference_runs(CONFIG)
+    return [f"results/runs/{wildcards.run}/preferences.json"] if on_pairs else []
+
+
 def judge_spec(wildcards):
     """Return the rows by which a run is judged."""
     key = plan.templated_key(CONFIG, wildcards.run)
@@ -84,6 +90,13 @@ def limited_requests(wildcards):
     return [f"results/eval/{model}/latency_requests.parquet" for model in MODELS]
 
 
+def all_preferences(wildcards):
+    """Return what was measured of every training on preference pairs."""
+    return [
+        f"results/runs/{run}/preferences.json" for run in plan.preference_runs(CONFIG)
+    ]
+
+
 def all_runs(wildcards):
     """Return the manifests of every training."""
     return [f"results/runs/{run}/manifest.json" for run in RUNS]
@@ -104,6 +117,7 @@ def models_spec():
                 "suites": plan.model_suites(CONFIG, model),
                 "datasets": plan.model_datasets(CONFIG, model),
                 "templated": plan.model_keys(CONFIG, model),
+                **({"preferences": True} if run and run["dpo"] is not None else {}),
             }
         )
     return entries

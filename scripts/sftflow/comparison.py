@@ -24,8 +24,9 @@ FEWEST_FOR_ZERO_ERROR = 10
 #: What to put first when the config does not name a headline, most telling first.
 TELLING = ("exact_match", "accuracy", "acc_norm", "acc", "f1", "numeric_answer", "rouge", "bleu")
 
-#: Groups without a figure of the base: times have sections of their own, a win rate is of a pair.
-NOT_COMPARED = ("latency", "judged")
+#: Groups without a figure of the base: times have sections of their own, a win rate is of a pair,
+#: and a reward is measured from the base.
+NOT_COMPARED = ("latency", "judged", "preferences")
 
 #: Groups whose metrics end in the digest of a dataset, in which any of these words may stand.
 KEYED_BY_DATA = ("loss", "memorisation")

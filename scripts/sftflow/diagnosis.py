@@ -116,7 +116,7 @@ def _healthy(run: Run) -> Verdict:
     )
 
 
-def _diverged(run: Run, _before: set[str]) -> Verdict | None:
+def diverged(run: Run, _before: set[str]) -> Verdict | None:
     """Look for a training loss that ends above where it began, or climbed back."""
     points = run.course.loss
     if len(points) < FEWEST_STEPS or run.ordered:
@@ -173,7 +173,7 @@ def _did_nothing(run: Run, _before: set[str]) -> Verdict | None:
     )
 
 
-def _memorised(run: Run, _before: set[str]) -> Verdict | None:
+def memorised(run: Run, _before: set[str]) -> Verdict | None:
     """Look for answers of training rows that are recited where those of validation rows are not."""
     if run.train is None or run.validation is None:
         return None
@@ -292,4 +292,4 @@ def _sentence(text: str) -> str:
 
 
 Check = Callable[[Run, set[str]], Verdict | None]
-CHECKS: tuple[Check, ...] = (_diverged, _did_nothing, _memorised, _overfit, _underfit)
+CHECKS: tuple[Check, ...] = (diverged, _did_nothing, memorised, _overfit, _underfit)

@@ -1,7 +1,8 @@
 """What the evaluation stages left about one model, as rows of the summary.
 
 reads   results/eval/{model}/scores.json, benchmark/{suite}.json, latency.json, loss.json;
-        latency_requests.parquet where there are limits for goodput
+        latency_requests.parquet where there are limits for goodput;
+        results/runs/{model}/preferences.json of a model that was trained on preference pairs
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ def measurements(
     parts += [("latency", folder / "latency.json", lambda said: goodput_figures(folder, said, slo))]
     parts += [("loss", folder / "loss.json", loss_figures)]
     parts += [("memorisation", folder / "loss.json", memorisation_figures)]
+    if model.get("preferences"):
+        path = results / "runs" / model["name"] / "preferences.json"
+        parts += [("preferences", path, preference_figures)]
     rows = []
     for group, path, figures in parts:
         if not path.exists():
@@ -69,6 +73,7 @@ def asked(model: Mapping[str, Any]) -> list[Measurement]:
     groups = [("scores", f"{name}.") for name in model.get("datasets", [])] or [("scores", "")]
     groups += [(suite, "") for suite in model["suites"]]
     groups += [("latency", ""), ("loss", "text.")]
+    groups += [("preferences", "")] if model.get("preferences") else []
     return [Measurement(model["name"], model["kind"], *group, None) for group in groups]
 
 
@@ -130,6 +135,11 @@ def goodput_figures(folder: Path, latency: Mapping[str, Any], slo: Mapping[str, 
         yield f"goodput_per_s[{place}]", {"value": one["requests_per_s"], "n": one["n"]}
     if latency["rates"]:
         yield "goodput.highest_rate_per_s", {"value": found["highest_rate_per_s"]}
+
+
+def preference_figures(measured: Mapping[str, Any]) -> Figures:
+    """Yield the rewards of a training on pairs, on validation pairs; margins are in nats."""
+    yield from ((name, said) for name, said in measured.items() if name != "pairs")
 
 
 def fit_terms(fit: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

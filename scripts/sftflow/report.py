@@ -34,6 +34,7 @@ from sftflow.incontextreport import in_context_findings, in_context_section
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.pagetemplates import TEMPLATES, page_templates
+from sftflow.preferencereport import preference_section
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -82,6 +83,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
+    preferences, preference_plots = preference_section(results, spec)
     in_context = in_context_section(results, spec, summary)
     told = ranked[:MOST_VERDICTS]
     before, before_plots = versionsection.version_sections(results, told, summary, spec["headline"])
@@ -111,6 +113,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "many_runs": len(spec["runs"]) > MOST_CURVES,
         "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
         "curves": curves,
+        "preferences": preferences,
         "data": data,
         "ways": originsection.ways(spec, known),
         "config": originsection.config_text(spec),
@@ -122,6 +125,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         | compared_plots
         | pair_plots
         | curve_plots
+        | preference_plots
         | data_plots
         | before_plots
         | opinion_plots,

@@ -63,12 +63,12 @@ def answers(folder, step, ended):
     path.write_text(4 * (json.dumps(answer) + "\n"))
 
 
-def judged(folder):
+def judged(folder, **more):
     files = {"run": "manifest.json", "history": "history.csv", "samples": "samples"}
     files |= {"tuned": "tuned.json", "start": "start.json", "verdicts": "verdicts.json"}
     files |= {"answers": "tuned.jsonl", "start-answers": "start.jsonl"}
     line = ["--spec", json.dumps({"run": "r", "templated": KEY})]
-    for name, file in files.items():
+    for name, file in {**files, **more}.items():
         line += [f"--{name}", str(folder / file)]
     judge_run.main(line)
     return json.loads((folder / "verdicts.json").read_text())
@@ -85,6 +85,18 @@ def test_a_healthy_run(folder):
     before = (folder / "verdicts.json").read_bytes()
     judged(folder)
     assert (folder / "verdicts.json").read_bytes() == before
+
+
+def test_a_run_on_pairs_is_judged_by_its_rewards(folder):
+    said = {"value": -0.2, "stderr": 0.01, "n": 100}
+    names = ("reward_accuracy", "reward_margin", "chosen_reward", "rejected_reward")
+    rewards = dict.fromkeys(names, said) | {"pairs": 100}
+    rewards["reward_accuracy"] = {"value": 0.52, "stderr": 0.05, "n": 100}
+    write_json(folder / "preferences.json", rewards)
+    write_json(folder / "tuned.json", losses(2.999, 2.999))  # of no concern here
+    found = judged(folder, preferences="preferences.json")
+    assert [one["name"] for one in found["verdicts"]] == ["underfit"]
+    assert len(found["notes"]) == 1
 
 
 def test_losses_and_recitation_are_read(folder):

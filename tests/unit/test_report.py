@@ -65,6 +65,7 @@ EMPTY = {
     "runs": [],
     "many_runs": False,
     "curves": [],
+    "preferences": [],
     "data": [],
     "versions": [],
     "digests": [],
