@@ -78,7 +78,7 @@ def task_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     includes = said.get("include", [])
     merged: dict[str, Any] = {}
     for name in includes if isinstance(includes, list) else [includes]:
-        if not isinstance(name, str):
+        if not isinstance(name, str) or "\0" in name:
             raise StageError(f"{path} includes {name!r}, which is no file name")
         merged |= task_settings(path.parent / name, (*above, path))
     merged |= said

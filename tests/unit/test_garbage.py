@@ -41,6 +41,7 @@ NASTY = [
     b"1: 2\nnull: 3\n",
     b"task: t\ninclude: 5\n",
     b"task: t\ninclude: [[x]]\n",
+    b'task: t\ninclude: "a\\0b"\n',
     b'{"messages": 5}\n',
     b'{"messages": [5]}\n',
     b'{"schema": 1, "url": 5}',
