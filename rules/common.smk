@@ -22,6 +22,7 @@ from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
 from sftflow.notes import Notes
 from sftflow.promptfile import read_prompts
+from sftflow.slurmjobs import keep_slurm_jobs
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks, named_files
 from sftflow.workfolder import check_writable, hold_folder
@@ -77,6 +78,7 @@ LIGHT = (
 )
 
 set_job_environment(workflow.basedir, CONFIG["root"])
+keep_slurm_jobs()
 remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
     workflow,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+import yte
 
 REPO = Path(__file__).parents[2]
 CONFIG = {
@@ -72,8 +73,52 @@ def test_a_training_on_two_nodes_is_a_task_on_each(asked):
     assert training["gres"] == "gpu:4" and training["mpi"] == "srun" and "gpu" not in training
 
 
-def test_the_account_comes_from_the_environment(asked):
-    assert {job["slurm_account"] for name, job in asked.items() if name != "all"} == {"lab"}
+def test_the_account_is_left_to_sbatch(asked):
+    """Given as a resource it would be compared with accounts that a cluster need not keep."""
+    assert not any("slurm_account" in job for job in asked.values())
+
+
+def profile(monkeypatch, **environment):
+    """Return rule -> what its third attempt asks for, as the profile alone says it."""
+    for name in [name for name in os.environ if name.startswith(("SFTFLOW_", "SBATCH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = yte.process_yaml((REPO / "profiles/slurm/config.yaml").read_text())
+    asked = said["set-resources"] | {"others": said["default-resources"]}
+
+    def value(text):
+        return eval(str(text), {"attempt": 3})
+
+    return {
+        rule: {key: value(job[key]) for key in ("mem_mb", "runtime") if key in job}
+        for rule, job in asked.items()
+    }, said
+
+
+def test_a_job_that_is_tried_again_has_more(monkeypatch):
+    asked, _ = profile(monkeypatch)
+    assert asked["train_adapter"] == {"mem_mb": 3 * 64000, "runtime": 3 * 24 * 60}
+    assert asked["others"] == {"mem_mb": 3 * 8000, "runtime": 6 * 60}
+    assert asked["run_benchmark"] == {"mem_mb": 4000}  # a part of a server's job
+
+
+def test_a_small_cluster_is_asked_for_what_it_has(monkeypatch):
+    bounds = {"SFTFLOW_SLURM_MAX_MEM_MB": "6000", "SFTFLOW_SLURM_MAX_HOURS": "1.5"}
+    asked, said = profile(monkeypatch, SBATCH_PARTITION="long,short", **bounds)
+    assert max(job["mem_mb"] for job in asked.values()) == 6000
+    assert {job["runtime"] for job in asked.values() if "runtime" in job} == {90}
+    assert said["default-resources"]["slurm_partition"] == "long,short"
+
+
+def test_a_cluster_that_counts_no_memory_is_asked_for_none(monkeypatch):
+    asked, _ = profile(monkeypatch, SFTFLOW_SLURM_MEM_MB="0")
+    assert {job["mem_mb"] for job in asked.values()} == {0}
+
+
+def test_an_empty_variable_is_as_none(monkeypatch):
+    empty = dict.fromkeys(("SBATCH_PARTITION", "SFTFLOW_SLURM_GPUS", "SFTFLOW_SLURM_HOURS"), "")
+    assert profile(monkeypatch, **empty) == profile(monkeypatch)
 
 
 def test_a_cluster_without_gpus_is_asked_for_none(tmp_path):
