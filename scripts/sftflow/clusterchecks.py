@@ -6,10 +6,19 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from sftflow.configfile import ConfigFault, read_yaml
 from sftflow.findings import Finding, fault, ok, warning
+from sftflow.slurmlimits import (
+    FORMAT,
+    Partition,
+    account_finding,
+    limit_findings,
+    map_findings,
+    read_partitions,
+)
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 # The executor asks squeue about ended jobs; three of its intervals (profiles/slurm).
@@ -30,7 +39,8 @@ def cluster_findings() -> list[Finding]:
     if not answered or " UP" not in text:
         todo = "ask the cluster's administrators; `scontrol ping` must say UP"
         return [munge(), fault("Slurm", f"the controller does not answer: {text}", todo)]
-    return [munge(), settings(), *partitions()]
+    account = account_finding()
+    return [munge(), settings(), *partitions(), *([account] if account else [])]
 
 
 def told(*command: str) -> tuple[bool, str]:
@@ -74,50 +84,51 @@ def _storage(text: str) -> str:
 
 
 def partitions() -> list[Finding]:
-    """Say which partitions there are, and whether those that the profile uses are among them."""
-    _, text = told("sinfo", "--noheader", "--format=%P|%a|%D|%G")
-    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
-    there = {row[0].rstrip("*") for row in rows if row[1] == "up"}
+    """Say which partitions there are, and whether what the profile asks for fits into them."""
+    rows = read_partitions(told("sinfo", "--noheader", f"--format={FORMAT}")[1])
+    there = {row.name for row in rows if row.up}
     if not there:
         return [fault("partitions", "none is up", "look at `sinfo`")]
-    found = [
-        named_partition(name, source, there) for source, name in wanted_partitions().items()
-    ] or [default_partition(rows)]
-    return [*found, cluster_gpus([row[3] for row in rows])]
+    wanted = wanted_partitions()
+    found = [named_partition(name, source, there) for source, name in wanted.items()]
+    if os.environ.get(MAP):
+        found += map_findings(Path(os.environ[MAP]), os.environ.get(GPUS) != "0")
+    names = {part for value in wanted.values() for part in value.split(",")}
+    up = [row for row in rows if row.up]
+    used = [row for row in up if row.name in names or (row.default and not wanted)]
+    found += limit_findings(used or up)
+    return [*(found if wanted else [default_partition(rows), *found]), cluster_gpus(rows)]
 
 
 def wanted_partitions() -> dict[str, str]:
-    """Return where a partition is named -> its name; the map's fault stands for its name."""
+    """Return where a partition is named -> its name; a map that can't be read names none."""
     wanted = {PARTITION: os.environ[PARTITION]} if os.environ.get(PARTITION) else {}
     if os.environ.get(MAP):
         path = Path(os.environ[MAP])
-        try:
-            said = read_yaml(path)
-            wanted |= {f"{path}: {name}": name for name in said["partitions"]}
-        except (ConfigFault, KeyError, TypeError) as error:
-            wanted[str(path)] = f"(no map of partitions: {error})"
+        with suppress(ConfigFault, KeyError, TypeError):  # map_findings says what is wrong
+            wanted |= {f"{path}: {name}": name for name in read_yaml(path)["partitions"]}
     return wanted
 
 
 def named_partition(name: str, source: str, there: set[str]) -> Finding:
     """Say whether a partition that somebody named is there and up."""
-    if name in there:
+    if set(name.split(",")) <= there:
         return ok("partitions", f"{name} ({source})")
     todo = f"name one of {', '.join(sorted(there))}"
     return fault("partitions", f"{source} names {name}, which is not up", todo)
 
 
-def default_partition(rows: list[list[str]]) -> Finding:
+def default_partition(rows: list[Partition]) -> Finding:
     """Say which partition jobs go to that name none."""
-    default = next((row[0].rstrip("*") for row in rows if row[0].endswith("*")), None)
+    default = next((row.name for row in rows if row.default), None)
     if default:
         return ok("partitions", f"{default}, the cluster's default")
     return fault("partitions", "there is no default one", f"export {PARTITION} or {MAP}")
 
 
-def cluster_gpus(gres: list[str]) -> Finding:
+def cluster_gpus(rows: list[Partition]) -> Finding:
     """Say whether the nodes have GPUs, and whether the profile asks for any."""
-    has = any(re.match(r"gpu\b", part) for text in gres for part in text.split(","))
+    has = any(re.match(r"gpu\b", part) for row in rows for part in row.gres.split(","))
     asks = os.environ.get(GPUS) != "0"
     if asks and not has:
         todo = f"export {GPUS}=0, or jobs will wait for GPUs for ever"

@@ -20,6 +20,11 @@ from staleness.project import Project, jobs_in
 pytestmark = pytest.mark.e2e
 
 TRAINED = "results/runs/s.r-2"
+SMALL = {
+    "SFTFLOW_SLURM_CORES": "2",
+    "SFTFLOW_SLURM_MEM_MB": "4000",
+    "SFTFLOW_SLURM_GPUS": "2",
+}
 STEPS = {"max_steps": 120, "save_steps": 5, "eval_steps": 40}
 SHARED = {
     "base": "t",
@@ -37,12 +42,7 @@ class Invocation:
     def __init__(self, project: Project, partitions: Path, *arguments: str) -> None:
         """Start it; what it prints goes to a file."""
         self.output = project.folder / f"run-{time.monotonic_ns()}.txt"
-        environment = {
-            "SNAKEMAKE_SLURM_PARTITIONS": str(partitions),
-            "SFTFLOW_SLURM_CORES": "2",
-            "SFTFLOW_SLURM_MEM_MB": "4000",
-            "SFTFLOW_SLURM_GPUS": "2",
-        }
+        environment = {"SNAKEMAKE_SLURM_PARTITIONS": str(partitions), **SMALL}
         command = [Path(sys.executable).parent / "snakemake", "--profile", "profiles/slurm"]
         # A cluster would be asked less often. Its two nodes are one, with a task for each.
         command += ["--slurm-init-seconds-before-status-checks", "2"]
@@ -122,6 +122,8 @@ def test_the_small_project_runs_to_the_report(finished):
 
 def test_the_doctor_finds_the_cluster_well(finished, cluster, monkeypatch):
     monkeypatch.setenv(clusterchecks.MAP, str(cluster.partitions))
+    for name, value in SMALL.items():
+        monkeypatch.setenv(name, value)
     found = clusterchecks.cluster_findings()
     assert {finding.level for finding in found} == {OK}
     assert {"munge", "Slurm", "partitions", "Slurm's GPUs"} == {finding.about for finding in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -146,24 +147,37 @@ def test_a_package_that_ends_the_process_at_its_import(monkeypatch, tmp_path):
     assert found.level == FAULT and "status 9" in found.said
 
 
-SINFO = "cpu*|up|4|(null)\ngpu|up|2|gpu:a100:4\nold|down|1|(null)\n"
+SINFO = (
+    "cpu*|up|4|(null)|3-00:00:00|250000+|64\n"
+    "gpu|up|2|gpu:a100:4|infinite|500000|96\n"
+    "old|down|1|(null)|infinite|1|1\n"
+)
+BIG = "infinite|500000|64"
 SHOWN = "AccountingStorageType   = accounting_storage/none\nMinJobAge = {age} sec\n"
 
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Return a function that plants what Slurm's commands say."""
-    for name in (clusterchecks.MAP, clusterchecks.PARTITION, clusterchecks.GPUS):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("SFTFLOW_", "SBATCH_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv(clusterchecks.MAP, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def plant(ping="Slurmctld(primary) at a is UP", sinfo=SINFO, age=300, munge="exit 0"):
+    def plant(
+        ping="Slurmctld(primary) at a is UP",
+        sinfo=SINFO,
+        age=300,
+        munge="exit 0",
+        accounts="exit 1",
+    ):
         answers = {
             "scontrol": f'[ "$1" = ping ] && echo "{ping}" || echo "{SHOWN.format(age=age)}"',
             "sinfo": f'printf "{sinfo}"',
             "munge": munge,
+            "sacctmgr": accounts,
         }
-        for name in (*clusterchecks.COMMANDS, "munge"):
+        for name in (*clusterchecks.COMMANDS, "munge", "sacctmgr"):
             script = tmp_path / name
             script.write_text("#!/bin/sh\n" + answers.get(name, "exit 0") + "\n")
             script.chmod(0o755)
@@ -174,7 +188,7 @@ def slurm(tmp_path, monkeypatch):
 
 def test_a_good_cluster(slurm):
     found = slurm()
-    assert levels(found) == [OK] * 4
+    assert levels(found) == [OK] * 6
     assert "cpu, the cluster's default" in found[2].said
 
 
@@ -184,9 +198,14 @@ def test_a_good_cluster(slurm):
         ({"ping": "Slurmctld(primary) at a is DOWN"}, "does not answer"),
         ({"munge": "echo 'munged is not running' >&2; exit 6"}, "munged is not running"),
         ({"age": 10}, "forgotten after 10 s"),
-        ({"sinfo": "cpu|down|4|(null)\\n"}, "none is up"),
-        ({"sinfo": "cpu|up|4|gpu:1\\n"}, "no default one"),
-        ({"sinfo": "cpu*|up|4|(null)\\n"}, "no node has any"),
+        ({"sinfo": f"cpu|down|4|(null)|{BIG}\\n"}, "none is up"),
+        ({"sinfo": f"cpu|up|4|gpu:1|{BIG}\\n"}, "no default one"),
+        ({"sinfo": f"cpu*|up|4|(null)|{BIG}\\n"}, "no node has any"),
+        ({"sinfo": "all*|up|4|gpu:1|12:00:00|500000|64\\n"}, "time limit is 12 h, but jobs ask"),
+        ({"sinfo": "all*|up|4|gpu:1|30:00|500000|64\\n"}, "time limit is 0.5 h, but jobs ask"),
+        ({"sinfo": "all*|up|4|gpu:1|infinite|32000|64\\n"}, "is 32000 MB, but jobs ask for 64000"),
+        ({"sinfo": "all*|up|4|gpu:1|infinite|1|64\\n"}, "counts no memory"),
+        ({"sinfo": "all*|up|4|gpu:1|infinite|500000|4\\n"}, "ask for 8 cores, nodes have 4"),
     ],
 )
 def test_a_cluster_that_lacks_something(slurm, planted, words):
@@ -202,13 +221,60 @@ def test_partitions_that_the_environment_names(slurm, monkeypatch, tmp_path):
     assert any("old, which is not up" in finding.said for finding in slurm())
     monkeypatch.delenv(clusterchecks.PARTITION)
     table = tmp_path / "partitions.yaml"
-    table.write_text("partitions:\n  cpu: { max_gpu: 0 }\n  dgx: { max_gpu: 8 }\n")
+    table.write_text("partitions:\n  cpu: { max_runtime: 2d }\n  dgx: { max_gpu: 8 }\n")
     monkeypatch.setenv(clusterchecks.MAP, str(table))
     assert [f.said for f in slurm() if f.level == FAULT] == [
         f"{table}: dgx names dgx, which is not up"
     ]
-    table.write_text("cpu: 1\n")
-    assert any("no map of partitions" in finding.said for finding in slurm())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cpu: 1\n", "missing 'partitions' section"),
+        ("partitions:\n  cpu: { max_time: 2d }\n", "max_time"),
+        ("partitions:\n  cpu: { max_runtime: soon }\n", "Invalid time format"),
+        ("partitions:\n  gpu: { max_gpu: 8 }\n", "jobs without GPUs find none"),
+        ("partitions:\n  gpu: { max_runtime: 2d }\n", "jobs with GPUs find none"),
+        (None, "not found"),
+    ],
+)
+def test_a_map_with_which_jobs_find_no_partition(slurm, monkeypatch, tmp_path, text, words):
+    table = tmp_path / "partitions.yaml"
+    if text is not None:
+        table.write_text(text)
+    monkeypatch.setenv(clusterchecks.MAP, str(table))
+    faults = [finding for finding in slurm() if finding.level == FAULT]
+    assert len(faults) == 1 and words in faults[0].said and "\n" not in faults[0].said
+
+
+def test_the_last_attempt_of_a_job_fits_too(slurm, monkeypatch):
+    day = "all*|up|4|gpu:1|1-00:00:00|100000|64\n"
+    late = [finding for finding in slurm(sinfo=day) if finding.level == WARNING]
+    assert [finding.todo for finding in late] == [
+        "export SFTFLOW_SLURM_MAX_HOURS=24",
+        "export SFTFLOW_SLURM_MAX_MEM_MB=90000",
+    ]
+    for finding in late:
+        monkeypatch.setenv(*finding.todo.removeprefix("export ").split("="))
+    assert set(levels(slurm(sinfo=day))) == {OK}
+    monkeypatch.setenv("SFTFLOW_SLURM_MAX_HOURS", "a day")
+    assert any("is no number" in finding.said for finding in slurm(sinfo=day))
+
+
+@pytest.mark.parametrize(
+    ("account", "accounts", "level"),
+    [
+        ("lab", "printf 'Lab\nother\n'", OK),
+        ("lab", "printf 'other\n'", FAULT),
+        ("lab", "exit 1", OK),  # no accounts are kept
+        ("", "printf 'other\n'", None),
+    ],
+)
+def test_the_account_that_the_environment_names(slurm, monkeypatch, account, accounts, level):
+    monkeypatch.setenv("SBATCH_ACCOUNT", account)
+    found = [finding.level for finding in slurm(accounts=accounts) if finding.about == "account"]
+    assert found == ([level] if level else [])
 
 
 def test_a_machine_without_slurm(monkeypatch):
