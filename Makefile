@@ -3,6 +3,7 @@
 # make doctor what will work on this machine or cluster, before anyone waits (CONFIG=mine.yaml)
 # make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
+# make kubernetes  add Snakemake's executor for Kubernetes (docs/cluster.md)
 # make lock   pin the newest versions that envs/*.in allow
 # make audit  known holes of the pinned packages (docs/security.md)
 #
@@ -26,7 +27,7 @@ ifneq ($(MISSING),)
 $(error CONFIG: there is no file $(MISSING))
 endif
 
-.PHONY: doctor why tidy run test test-fast setup lint format lock audit clean system
+.PHONY: doctor why tidy run test test-fast setup lint format kubernetes lock audit clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
@@ -71,6 +72,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile rules
+
+kubernetes: setup
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r envs/kubernetes.txt
 
 lock:
 	bash envs/lock.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pin envs/common.in + envs/{cpu,gpu}.in, with hashes, into envs/{cpu,gpu}.txt.
+# Pin envs/common.in + envs/{cpu,gpu}.in, with hashes, into envs/{cpu,gpu}.txt, and what fits on top.
 set -euo pipefail
 cd "$(dirname "$0")"
 tool=$(mktemp -d)
@@ -15,4 +15,5 @@ compile() {
 wheels=${PIP_FIND_LINKS:-https://download.pytorch.org/whl/cpu/torch/}
 compile --override overrides.txt --find-links "$wheels" common.in cpu.in -o cpu.txt
 compile --override overrides.txt common.in gpu.in -o gpu.txt
+compile --constraint cpu.txt kubernetes.in -o kubernetes.txt
 echo "pip==26.3" | compile - -o pip.txt

@@ -18,6 +18,7 @@ from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
 from sftflow.embeddingfolders import embedding_files
 from sftflow.jobs import set_job_environment
+from sftflow.kubernetesjobs import share_the_volume
 from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
 from sftflow.notes import Notes
@@ -79,6 +80,7 @@ LIGHT = (
 
 set_job_environment(workflow.basedir, CONFIG["root"])
 keep_slurm_jobs()
+share_the_volume()
 remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
     workflow,
