@@ -113,3 +113,6 @@ rule gate:
     shell:
         'exec python "$SFTFLOW_HOME/scripts/gate.py" --spec {params.spec:q} --log {log}'
         " --gates {input.gates}"
+
+
+include: "rules/environments.smk"

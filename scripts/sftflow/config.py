@@ -38,6 +38,7 @@ _MEANINGS = {  # patterns of the schema in words
     "^https?://": "is no address; it begins with http:// or https://",
     "^[A-Z]{2}$": "is no country; write ISO 3166 codes such as US, DE, CN",
     ENVIRONMENT_NAME: "can't be the name of an environment variable",
+    "^[A-Za-z0-9_.+/-]+$": "is no module of a cluster; write its name as `module load` takes it",
 }
 
 
