@@ -37,6 +37,7 @@ def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) 
     async def set_aside(job: Any) -> None:
         if not is_service(job):
             previous.set_aside(map(str, job.output))
+            previous.remove_unfinished(map(str, job.output))
         await remove(job)
 
     async def postprocess_and_keep(job: Any, error: bool = False, **options: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 
 FOLDER = Path("results/.previous")
@@ -30,6 +31,16 @@ def set_aside(outputs: Iterable[str]) -> None:
             continue
         held.parent.mkdir(parents=True, exist_ok=True)
         path.rename(held)
+
+
+def remove_unfinished(outputs: Iterable[str]) -> None:
+    """Delete what a killed job had written beside its outputs, under names of its own process.
+
+    Each output has one job, and one workflow at a time has the folder: nobody else writes there.
+    """
+    for path in map(Path, outputs):
+        for part in path.parent.glob(f".{escape(path.name)}.*part"):
+            _remove(part)
 
 
 def put_back(outputs: Iterable[str]) -> list[str]:

@@ -63,3 +63,15 @@ def test_others_stay_aside(folder):
     previous.set_aside(OUTPUTS)
     previous.drop(OUTPUTS[:1])
     assert previous.put_back(OUTPUTS) == OUTPUTS[1:]
+
+
+def test_what_a_killed_job_had_begun_to_write_goes_when_the_job_starts_again(folder):
+    before = files(folder)
+    runs = folder / "results/runs/a"
+    (runs / ".history.csv.4711.part").write_text("half")
+    (runs / ".adapter.part").mkdir()
+    (runs / ".adapter.part/half").write_text("half")
+    (runs / ".history[1].csv.4711.part").write_text("another file's")
+    previous.remove_unfinished(OUTPUTS)
+    (runs / ".history[1].csv.4711.part").unlink()  # that was left alone
+    assert files(folder) == before
