@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.contamination import MATCHES, Findings, matches, survey
+from sftflow.hub import log_no_addresses
 from sftflow.manifests import write_json
 from sftflow.questionindex import Question, QuestionIndex
 from sftflow.questions import suite_questions
@@ -107,6 +108,7 @@ def main(argv: list[str]) -> None:
     parser = stage_parser(__doc__, "train", "datasets", "matches", "report")
     args = parser.parse_args(argv)
     spec = args.spec
+    log_no_addresses()
     # datasets keeps what it read, and would give old rows for a path whose file has changed.
     with tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
         os.environ["HF_DATASETS_CACHE"] = cache

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow import benchmark
+from sftflow.hub import log_no_addresses
 from sftflow.manifests import replacing, write_json
 from sftflow.serving import Server, served
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -104,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dataset", type=Path)
     args = parser.parse_args(argv)
     spec = args.spec
+    log_no_addresses()
     # datasets keeps what it read, and would give old rows for a path whose file has changed.
     with tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
         os.environ["HF_DATASETS_CACHE"] = cache

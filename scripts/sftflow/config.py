@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from sftflow.config_rules import dangling_and_contradicting
-from sftflow.config_secrets import secret_faults
+from sftflow.config_secrets import environment_faults, secret_faults
 from sftflow.configfile import ConfigFault, read_config_files, read_yaml
 from sftflow.method_rules import OTHER_NAMES, settle_methods, stray_options
 from sftflow.plan import expand_sweeps
@@ -283,6 +284,8 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     ``paths`` are laid over each other, ``overrides`` (from --config) over them. ``root`` in the
     result is the folder that its paths are relative to. Raises ConfigFault with all faults.
     """
+    if exposed := environment_faults(os.environ):
+        raise ConfigFault(exposed)
     raw = read_config_files(paths, overrides)
     where, root = ", ".join(map(str, paths)), project_root(paths[-1])
     if secrets := secret_faults(raw):  # before any sentence that shows a value

@@ -7,8 +7,9 @@ a secret is refused before anything else is said of the config, and is shown now
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 # Cheaper than the expressions of detect-secrets, whose import takes 0.3 s: long words in which
 # letters and digits mix, an address with a name in it, and the first line of a private key.
@@ -35,6 +36,16 @@ def secret_faults(config: Any) -> list[str]:
         if key.endswith("base_url") and QUERY.match(text)
     ]
     return told
+
+
+def environment_faults(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence if the hub's address holds a password: libraries write it to their logs."""
+    if "@" not in urlsplit(environment.get("HF_ENDPOINT", "")).netloc:
+        return []
+    return [
+        "HF_ENDPOINT: holds a name or password, and addresses are written to logs; leave it out "
+        "and put the token into HF_TOKEN"
+    ]
 
 
 def _is_secret(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,20 @@ from sftflow.stage import StageError, console
 
 PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+# A mirror's address may hold a password, and those that the hub sends one on to hold signatures.
+ADDRESS = re.compile(r"(\w+://)(?:[^\s/@'\"]*@)?([^\s?#'\")]*)(?:[?#][^\s'\")]*)?")
+CLIENTS = ("httpx", "httpx2", "urllib3")
+
+
+def bare_addresses(text: str) -> str:
+    """Return a text whose addresses have lost name, password, query and fragment."""
+    return ADDRESS.sub(r"\1\2", text)
+
+
+def log_no_addresses() -> None:
+    """Let the libraries that ask the hub write no line for each request."""
+    for name in CLIENTS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
@@ -49,6 +64,7 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
         RevisionNotFoundError,
     )
 
+    log_no_addresses()
     try:
         return snapshot_download(
             name,
@@ -71,7 +87,7 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
         if machine_fault(error):  # a full disk
             raise
         if isinstance(error, HfHubHTTPError):
-            first = str(error).strip().split("\n")[0]
+            first = bare_addresses(str(error).strip().split("\n")[0])
             raise StageError(f"the hub refused {name}: {first}") from None
         if isinstance(error, HTTPError):
             raise StageError(

@@ -131,3 +131,36 @@ def test_what_the_hub_refuses(served, tmp_path, code, headers, sentence):
     with pytest.raises(StageError, match=sentence) as error:
         hub.download("a/b", REVISION, False, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_addresses_are_in_no_log_and_no_sentence(served, tmp_path, monkeypatch, caplog):
+    """A mirror's may hold a password, and those that the hub sends one on to hold signatures."""
+    from huggingface_hub import constants
+
+    caplog.set_level("INFO")  # as in a stage
+    planted = constants.ENDPOINT.replace("://", "://me:planted@")
+    monkeypatch.setattr(constants, "ENDPOINT", planted)
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        planted + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    with hub.fetched_model("a/b", REVISION, False, tmp_path) as folder:
+        assert (folder / "config.json").exists()
+    served.refuse = (400, {})
+    with pytest.raises(StageError) as error:
+        hub.download("a/b", REVISION, False, tmp_path)
+    assert "planted" not in str(error.value)
+    assert "planted" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("500 for url 'https://me:key@h/a/b?sig=x'", "500 for url 'https://h/a/b'"),
+        ("no (https://h/a#t).", "no (https://h/a)."),
+        ("nothing here", "nothing here"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(said, shown):
+    assert hub.bare_addresses(said) == shown

@@ -71,3 +71,11 @@ def test_a_query_in_an_address_is_refused(tmp_path):
     told = faults(tmp_path, made(endpoint={**ENDPOINT, "base_url": "https://host/v1?api_key=pw"}))
     assert "sources.new.make.endpoint.base_url: has a query" in told[0]
     assert "pw" not in "".join(told).replace(str(tmp_path), "")
+
+
+def test_a_password_in_the_hubs_address_is_refused_and_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:planted@mirror/hub")
+    (told,) = faults(tmp_path, GOOD)
+    assert told.startswith("HF_ENDPOINT: holds a name or password") and "planted" not in told
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror/hub")
+    load(tmp_path, GOOD)
