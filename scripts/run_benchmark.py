@@ -63,6 +63,13 @@ def evaluate(
             f"a request of suite {spec['suite']} failed ({type(error).__name__}: {error}); "
             "there is no result"
         ) from None
+    except ValueError as error:
+        if "Sample larger than population" not in str(error):  # Python's, of lm-eval's choice
+            raise
+        raise StageError(
+            f"suite {spec['suite']} wants more examples in a prompt than a task has rows for them; "
+            "lower num_fewshot, of the suite or of the task"
+        ) from None
     return results, model
 
 

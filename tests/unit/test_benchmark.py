@@ -1,5 +1,11 @@
 import json
+import random
+import sys
+from types import SimpleNamespace
 
+import pytest
+
+import run_benchmark
 from sftflow.benchmark import (
     boundary_shares,
     figures,
@@ -8,6 +14,7 @@ from sftflow.benchmark import (
     sample_lines,
     task_configs,
 )
+from sftflow.stage import StageError
 
 RESULTS = {
     "results": {
@@ -98,3 +105,18 @@ def test_configs_hold_no_path_of_this_machine():
     assert configs["qa"]["dataset_kwargs"] == {"data_files": "{dataset}/test.parquet"}
     assert configs["mmlu"]["metadata"] == {"version": 0}
     assert "/x" not in json.dumps(configs) and "/y" not in json.dumps(configs)
+
+
+def test_more_examples_than_rows_are_one_sentence(monkeypatch):
+    """lm-eval lets Python's `random.sample` say it."""
+
+    def simple_evaluate(**_):
+        return random.Random(0).sample(range(3), 5)
+
+    fake = SimpleNamespace(simple_evaluate=simple_evaluate, TaskManager=lambda **_: None)
+    served = SimpleNamespace(SEED=0, ServedModel=lambda *_: None)
+    for name, module in {"lm_eval": fake, "lm_eval.tasks": fake, "sftflow.lmeval": served}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = {"suite": "s", "folder": None, "apply_chat_template": True, "num_fewshot": 5}
+    with pytest.raises(StageError, match="suite s wants more examples"):
+        run_benchmark.evaluate([], {**spec, "limit": None}, None)
