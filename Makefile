@@ -6,6 +6,7 @@
 # make kubernetes  add Snakemake's executor for Kubernetes (docs/cluster.md)
 # make lock   pin the newest versions that envs/*.in allow
 # make audit  known holes of the pinned packages (docs/security.md)
+# make sbom   a software bill of materials of each lock, into sbom/ (docs/security.md)
 #
 # WORKERS=n lets n tests run at a time (2; 0 runs them one by one, in this process).
 # ENV=cpu|gpu chooses the set of packages; by default gpu where there is an NVIDIA GPU.
@@ -27,7 +28,7 @@ ifneq ($(MISSING),)
 $(error CONFIG: there is no file $(MISSING))
 endif
 
-.PHONY: doctor why tidy run test test-fast setup lint format kubernetes lock audit clean system
+.PHONY: doctor why tidy run test test-fast setup lint format kubernetes lock audit sbom clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
@@ -81,6 +82,9 @@ lock:
 
 audit:
 	bash envs/audit.sh
+
+sbom:
+	bash envs/sbom.sh sbom
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Write a software bill of materials (CycloneDX 1.6, JSON) of each lock: sbom.sh FOLDER
+# The same lock gives the same bytes.
+set -euo pipefail
+folder=$(mkdir -p "$1" && cd "$1" && pwd)
+cd "$(dirname "$0")"
+tool=$(mktemp -d)
+trap 'rm -rf "$tool"' EXIT
+python3.11 -m venv "$tool"
+"$tool/bin/pip" install --quiet --retries 1 --timeout 10 cyclonedx-bom==7.5.0 2>"$tool/said" || {
+    echo "error: make sbom needs a network: cyclonedx-bom can't be fetched ($(tail -1 "$tool/said"))"
+    exit 2
+}
+for lock in cpu gpu kubernetes; do
+    "$tool/bin/cyclonedx-py" requirements "$lock.txt" --output-reproducible --spec-version 1.6 \
+        --output-format JSON --output-file "$folder/$lock.cdx.json"
+    echo "$folder/$lock.cdx.json: $(grep -c '"bom-ref": "requirements-' "$folder/$lock.cdx.json") packages"
+done
