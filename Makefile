@@ -27,6 +27,10 @@ MISSING := $(foreach file,$(CONFIG),$(if $(wildcard $(file)),,$(file)))
 ifneq ($(MISSING),)
 $(error CONFIG: there is no file $(MISSING))
 endif
+FOLDERS := $(foreach file,$(CONFIG),$(if $(wildcard $(file)/.),$(file)))
+ifneq ($(FOLDERS),)
+$(error CONFIG: $(FOLDERS) is a folder, not a file)
+endif
 
 .PHONY: doctor why tidy run test test-fast setup lint format kubernetes lock audit sbom clean system
 

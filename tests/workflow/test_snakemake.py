@@ -382,13 +382,20 @@ def test_a_folder_that_can_only_be_read(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_config_that_is_not_there():
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("config/gone.yaml", "there is no file config/gone.yaml"),
+        ("config/examples", "config/examples is a folder"),
+    ],
+)
+def test_a_config_that_is_not_there(config, words):
     """Snakemake reads it before the workflow, which can't put its FileNotFoundError into words."""
     for target in ("run", "why"):
-        command = ["make", "-n", target, "CONFIG=config/gone.yaml"]
+        command = ["make", "-n", target, f"CONFIG={config}"]
         done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "CONFIG: there is no file config/gone.yaml" in done.stderr
+        assert f"CONFIG: {words}" in done.stderr
 
 
 @pytest.mark.skipif(quantisation_fault() is None, reason="it can run here")
