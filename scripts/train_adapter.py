@@ -5,6 +5,9 @@ writes  adapter/ (safetensors; the whole model where its own weights are trained
         (step, epoch, loss, learning_rate, grad_norm, eval_loss, tokens), samples/ (answers to a
         few validation prompts at each evaluation), manifest.json
 keeps   checkpoints/<fingerprint>/ to continue from after any kill, with the same result
+
+--memory says whether what takes most memory is tried first, and what was estimated for it: neither
+changes the result, so it is no part of --spec.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ logger = logging.getLogger("sftflow")
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")
 SHOWN_ANSWERS = 4
+MEMORY = '{"check": true, "estimate": null}'
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
@@ -97,6 +101,7 @@ class Run:
         from sftflow.averaging import average_of
         from sftflow.ewc import anchor_of
         from sftflow.packing import check_rows_are_apart, packed_rows
+        from sftflow.rehearsal import Rehearsal
         from sftflow.trainer import score_trained_positions_only
         from sftflow.training import schedule, start_model
 
@@ -106,6 +111,8 @@ class Run:
         evaluates = len(self.validation) > 0
         settings = self.settings(evaluates)
         score_trained_positions_only()
+        rehearses = not self._is_sharded() and "dpo" not in spec
+        self.rehearsal = Rehearsal(self.args.memory, spec["method"], rehearses)
         model = start_model(self.args.model, spec["method"], self.dtype)
         if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
             self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
@@ -121,8 +128,13 @@ class Run:
             eval_dataset=self.validation if evaluates else None,
             processing_class=self.tokenizer,
             peft_config=adapter,
-            callbacks=[*self._callbacks(model, evaluates), *([average] if average else [])],
+            callbacks=[
+                self.rehearsal,
+                *self._callbacks(model, evaluates),
+                *([average] if average else []),
+            ],
         )
+        self.rehearsal.trainer = trainer
         trainer.average, trainer.batching = average, spec["training"]["batching"]
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
@@ -260,16 +272,8 @@ class Run:
 
     def _train(self, trainer: Any, newest: Path | None) -> None:
         """Train; raise StageError if memory runs out or a signal asks to stop."""
-        import torch
-
-        try:
+        with self.rehearsal.lack_told(lambda: f"step {trainer.state.global_step + 1}"):
             result = trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-        except torch.OutOfMemoryError as error:
-            raise StageError(
-                f"the GPU's memory ran out at step {trainer.state.global_step + 1}: halve "
-                "training.per_device_train_batch_size and double gradient_accumulation_steps, set "
-                f"gradient_checkpointing, lower max_length, or use lora or qlora ({error})"
-            ) from None
         logger.info("throughput: %s", result.metrics)
         step = trainer.state.global_step
         if step < self.plan.steps and not self._stopped_early(trainer):
@@ -325,6 +329,7 @@ class Run:
             processes=trainer.args.world_size,
             threads=torch.get_num_threads(),
             tokenizer_sha256=self.digests["tokenizer_sha256"],
+            memory=self.rehearsal.record(),
         )
         remove_others(args.checkpoints, self.fingerprint)
 
@@ -351,6 +356,7 @@ def main(
     )
     parser = stage_parser(__doc__, *names)
     parser.add_argument("--code", default="", help="digest of the code; part of the fingerprint")
+    parser.add_argument("--memory", type=json.loads, default=MEMORY, help="check, estimate; JSON")
     args = parser.parse_args(argv)
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(script).resolve(), args.spec, argv)

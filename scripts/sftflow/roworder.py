@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -110,6 +110,26 @@ def row_sampler(
     return (GroupedByLength if batching == "grouped" else Shuffled)(lengths, group, seed)
 
 
+def batches(
+    sampler: torch.utils.data.Sampler[int], group: int, batch: int, steps: int
+) -> Iterator[np.ndarray]:
+    """Yield the row numbers of each batch of ``steps`` steps, ``group`` rows a step."""
+    epoch = 0
+    while steps > 0:
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        seen = np.asarray(list(sampler))[: steps * group]
+        for at in range(0, len(seen), batch):
+            yield seen[at : at + batch]
+        steps -= -(-len(seen) // group)
+        epoch += 1
+
+
+def batch_tokens(lengths: np.ndarray, packed: bool) -> int:
+    """Return what is computed for rows of these lengths (tokens), padding included."""
+    return int(lengths.sum() if packed else len(lengths) * lengths.max())
+
+
 def computed_tokens(
     sampler: torch.utils.data.Sampler[int],
     lengths: Sequence[int],
@@ -123,15 +143,21 @@ def computed_tokens(
     Counted by going through the orders again, so that a resumed training has the same figures.
     """
     known = np.asarray(lengths)
-    real = computed = epoch = 0
-    while steps > 0:
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-        seen = known[list(sampler)][: steps * group]
-        for at in range(0, len(seen), batch):
-            rows = seen[at : at + batch]
-            real += int(rows.sum())
-            computed += int(rows.sum() if packed else len(rows) * rows.max())
-        steps -= -(-len(seen) // group)
-        epoch += 1
+    real = computed = 0
+    for rows in batches(sampler, group, batch, steps):
+        real += int(known[rows].sum())
+        computed += batch_tokens(known[rows], packed)
     return real, computed
+
+
+def longest_batch(
+    some: Iterable[np.ndarray], lengths: Sequence[int], packed: bool
+) -> tuple[list[int], int]:
+    """Return the rows of the first batch for which most is computed, and how much (tokens)."""
+    known = np.asarray(lengths)
+    most, longest = 0, np.arange(0)
+    for rows in some:
+        tokens = batch_tokens(known[rows], packed)
+        if tokens > most:
+            most, longest = tokens, rows
+    return longest.tolist(), most
