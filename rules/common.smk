@@ -84,7 +84,11 @@ share_the_volume()
 remember_trees(Path("results/.cache/code.json"))
 DIGESTS = cutoff.install(
     workflow,
-    untracked=("limits",) if CONFIG["track_versions"] else ("limits", "packages"),
+    untracked=(
+        "limits",
+        "memory",
+        *(() if CONFIG["track_versions"] else ("packages",)),
+    ),
 )
 
 # A training job and a server never share a GPU; on a machine without one they take turns. (A job
@@ -126,6 +130,8 @@ onstart:
     fault = untrainable_here() if workflow.is_main_process else None
     if fault:
         sys.exit(fault)
+    if workflow.is_main_process:
+        refuse_what_cannot_fit()
 
 
 def code(stage):

@@ -6,6 +6,7 @@ makes:  results/runs/{run}/, results/models/{run}/
 
 
 include: "inputs/train.smk"
+include: "inputs/memory.smk"
 
 
 rule train_adapter:
@@ -48,11 +49,13 @@ rule train_adapter:
         templated=templated_folder,
         start=start_folder,
         checkpoints="results/runs/{run}/checkpoints",
+        memory=memory_check,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/train_adapter.py" --spec {params.spec:q} --log {log}'
         " --templated {params.templated} --model {params.start} --adapter {output.adapter}"
         " --history {output.history} --samples {output.samples}"
         " --checkpoints {params.checkpoints} --manifest {output.manifest} --code {params.code}"
+        " --memory {params.memory:q}"
 
 
 rule merge_adapter:

@@ -1,5 +1,10 @@
 """What the page read and rest on: input and params functions. No rules here."""
 
+UNTOLD = (
+    "description",
+    "check_memory",
+)  # keys of the config that the page does not show
+
 
 def all_manifests(wildcards):
     """Return the manifests whose counts the page shows."""
@@ -36,7 +41,7 @@ def report_spec():
     }
     kept = {
         part: {
-            name: {k: v for k, v in CONFIG[part][name].items() if k != "description"}
+            name: {k: v for k, v in CONFIG[part][name].items() if k not in UNTOLD}
             for name in CONFIG[part]
             if name in used[part]
         }

@@ -14,9 +14,10 @@ from sftflow import plan
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, quantisation_fault
-from sftflow.findings import Finding, fault, ok
+from sftflow.findings import Finding, fault, ok, warning
 from sftflow.launching import check_devices
-from sftflow.machinechecks import GIB, nearest
+from sftflow.machinechecks import GIB, nearest, usable_memory
+from sftflow.memoryfit import Device, fit, gpu_sizes
 from sftflow.modelfolders import check_source, weight_files
 from sftflow.stage import StageError
 
@@ -33,6 +34,7 @@ def config_findings(files: list[Path], folder: Path, on_cluster: bool) -> list[F
     found = [ok("config", f"runs: {len(config['runs'])}, start models: {len(config['bases'])}")]
     found += bases(config, folder)
     found += [] if on_cluster else devices(config)  # a login node says nothing of others
+    found += [] if on_cluster else memory(config, folder)
     return [*found, *hub(config, folder)]
 
 
@@ -82,6 +84,21 @@ def devices(config: Mapping[str, Any]) -> list[Finding]:
     if gpus and wanted > gpus:
         said = f"serve.tensor_parallel_size is {wanted}, there are {gpus} GPUs"
         found.append(fault("GPU", said, "lower it"))
+    return found
+
+
+def memory(config: Mapping[str, Any], folder: Path) -> list[Finding]:
+    """Say which runs can't fit this machine's GPU or memory, or may not."""
+    sizes = gpu_sizes()
+    if gpu_count() and not sizes:
+        return []
+    found = []
+    for name, run in config["runs"].items():
+        size = max(sizes) if sizes else usable_memory() // run["launch"]["num_processes"]
+        device = Device(*(("cuda", size, "the GPU") if sizes else ("cpu", size, "this machine")))
+        if one := fit(config, name, device, folder / "results"):
+            said, todo = one.parts
+            found.append((fault if one.sure else warning)("run", said, todo))
     return found
 
 

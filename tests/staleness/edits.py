@@ -100,6 +100,7 @@ NOTHING = [
         lambda p: (
             set_key("runs", "s", "training", "seed", to=0)(p),
             set_key("runs", "s", "reasoning", to="train")(p),
+            set_key("runs", "s", "check_memory", to=False)(p),  # no default; shapes no result
             set_key("bases", "t", "chat_template_kwargs", to={})(p),
             set_key("sources", "a", "reasoning_tags", to=[])(p),
         ),
