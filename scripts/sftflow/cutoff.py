@@ -26,6 +26,7 @@ from typing import Any
 
 import snakemake
 from snakemake.dag import DAG
+from snakemake.io import is_flagged
 from snakemake.logging import logger
 
 from sftflow.dagjobs import describe, is_service, jobs_of, wildcards_of
@@ -52,15 +53,17 @@ class Judgement:
         """Return what the result of a job rests on now.
 
         Files from outside results/ are told by a param with their digest: their names depend
-        on where the work folder lies, and places in the spec on where a user keeps them.
+        on where the work folder lies, and places in the spec on where a user keeps them. A file
+        that is ``ancient`` is only waited for: what the job takes of it is among its params.
         """
         params = placeless(json.loads(json.dumps(dict(job.params.items()), default=str)))
         above = job.dag.dependencies[job]
         servers = {str(f) for one, files in above.items() if is_service(one) for f in files}
+        unread = {str(path) for path in job.input if is_flagged(path, "ancient")}
         inputs = {
             path: self.content(path)
             for path in map(str, job.input)
-            if path.startswith("results/") and path not in servers
+            if path.startswith("results/") and path not in servers | unread
         }
         return Basis(" ".join(job.rule.shellcmd.split()), params, inputs)
 
@@ -196,10 +199,10 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
 
 def still_needed(dag: Any, job: Any, judgement: Judgement) -> bool:
     """Return whether a job whose inputs are all there must run."""
-    if job.is_norun or _forced(dag, job):
+    if job.is_norun:
         return True
     job.reset_params_and_resources()  # what was asked of the files before they were made again
-    return bool(judgement.verdict(job))
+    return _forced(dag, job) or bool(judgement.verdict(job))
 
 
 async def spare(dag: Any, judgement: Judgement, finish: Any) -> None:
