@@ -75,6 +75,7 @@ LIGHT = (
         "judge_run",
     ),
     *("make_sheet", "read_sheets", "compare_models", "check_gates"),
+    *("suggest_round", "choose_trial", "list_trials"),
     *("summarize_results", "keep_history", "build_report"),
 )
 

@@ -16,6 +16,7 @@ rule build_report:
         requests=limited_requests,
         runs=all_runs,
         preferences=all_preferences,
+        searches=all_searches,
         manifests=all_manifests,
         portraits=all_portraits,
         answers=all_answers,

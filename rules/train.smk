@@ -30,7 +30,7 @@ rule train_adapter:
     benchmark:
         "results/benchmarks/train_adapter/{run}.tsv"
     wildcard_constraints:
-        run=any_of(set(RUNS) - set(plan.preference_runs(CONFIG))),
+        run=any_of(set(RUNS) - set(plan.preference_runs(CONFIG)) - set(SEARCHED)),
     conda:
         "../envs/conda.yaml"
     threads: all_cores

@@ -54,6 +54,7 @@ def report_spec():
         comparisons=plan.comparisons(CONFIG),
         gates=CONFIG["gates"]["rules"],
         models=models_spec(),
+        sweeps=plan.sweeps(CONFIG),
         in_context=in_context_entries(),
         **opinions_spec(),
         templated=TEMPLATED,

@@ -1,7 +1,11 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
+from sftflow import searches
 from sftflow.devices import quantisation_fault
 from sftflow.methods import OPTIONS
+
+TRAINERS = ("train_adapter", "train_preferences", "train_trial")
+SEARCHED = searches.searched_runs(CONFIG)
 
 
 def templated_folder(wildcards):
@@ -33,6 +37,11 @@ def merged_into(wildcards):
 def train_spec(wildcards):
     """Return the hyperparameters of a run, without what its method does not use."""
     run = CONFIG["runs"][wildcards.run]
+    return spec_text(**training_settings(wildcards.run, run))
+
+
+def training_settings(name, run):
+    """Return what a training of a run by that name rests on; ``run`` may be one of its trials."""
     keys = ["method", "training", "launch"]
     keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
@@ -43,7 +52,7 @@ def train_spec(wildcards):
     if run["launch"]["num_nodes"] == 1:
         kept["launch"] = {k: v for k, v in run["launch"].items() if k != "num_nodes"}
     texts = {name: CONFIG["texts"][name] for name in trained_texts(run)}
-    return spec_text(run=wildcards.run, texts=texts, **kept)
+    return {"run": name, "texts": texts, **kept}
 
 
 def trained_texts(run):
@@ -104,7 +113,6 @@ def untrainable_here():
     if fault is None:
         return None
     jobs = workflow.dag.needrun_jobs()
-    trainings = ("train_adapter", "train_preferences")
-    due = {job.wildcards.run for job in jobs if job.rule.name in trainings}
+    due = {job.wildcards.run for job in jobs if job.rule.name in TRAINERS}
     runs = sorted(run for run in due if CONFIG["runs"][run]["method"] == "qlora")
     return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora" if runs else None

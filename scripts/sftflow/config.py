@@ -20,6 +20,7 @@ from sftflow.config_secrets import environment_faults, secret_faults
 from sftflow.configfile import ConfigFault, read_config_files, read_yaml
 from sftflow.method_rules import OTHER_NAMES, settle_methods, stray_options
 from sftflow.plan import expand_sweeps
+from sftflow.search_rules import search_faults
 
 TEMPLATE_PATTERN = r"\.jinja$"  # as in the schema
 ENVIRONMENT_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
@@ -257,7 +258,9 @@ def _pruned(config: dict) -> dict | None:
 def _all_faults(config: dict, root: Path) -> list[str]:
     """Return the faults of references, files and combinations; fill and expand ``config``."""
     try:
-        return expand_sweeps(config) or check(config) or dangling_and_contradicting(config, root)
+        if faults := expand_sweeps(config) or check(config):
+            return faults
+        return [*dangling_and_contradicting(config, root), *search_faults(config, check)]
     except OSError as error:  # a folder that may not be entered, a name that is too long
         return [f"{str(error.filename)[:200]}: can't be looked at: {error.strerror}"]
 

@@ -18,17 +18,22 @@ def _value_in_name(value: Any) -> str:
     return re.sub(r"[^a-z0-9.-]+", "_", text.lower()).strip("_-.") or "x"
 
 
+def _name_part(key: str, value: Any) -> str:
+    return f".{key.split('.')[-1]}-{_value_in_name(value)}"
+
+
 def expand_sweeps(config: dict) -> list[str]:
     """Replace each run with a sweep by its named combinations; return sentences about faults.
 
-    ``grid`` with {lora.r: [8, 32]} becomes grid.r-8 and grid.r-32.
+    ``grid`` with {lora.r: [8, 32]} becomes grid.r-8, whose sweep is {lora.r: [8]}, and grid.r-32.
     """
     faults: list[str] = []
     runs: dict[str, dict] = {}
     for name, run in config["runs"].items():
         sweep = run["sweep"]
         for combination in itertools.product(*sweep.values()):
-            one = {**copy.deepcopy(run), "sweep": {}}
+            swept = {key: [value] for key, value in zip(sweep, combination, strict=True)}
+            one = {**copy.deepcopy(run), "sweep": swept}
             one_name = name
             for key, value in zip(sweep, combination, strict=True):
                 *path, last = key.split(".")
@@ -39,12 +44,22 @@ def expand_sweeps(config: dict) -> list[str]:
                     faults.append(f"runs.{name}.sweep: '{key}' is no key of a run")
                     break
                 place[last] = value
-                one_name += f".{last}-{_value_in_name(value)}"
+                one_name += _name_part(key, value)
             if one_name in runs or (one_name != name and one_name in config["runs"]):
                 faults.append(f"runs.{name}.sweep: two runs would be named '{one_name}'")
             runs[one_name] = one
     config["runs"] = runs
     return list(dict.fromkeys(faults))
+
+
+def sweeps(config: dict) -> dict[str, list[str]]:
+    """Return name of a run as it was written -> the runs of its sweep."""
+    found: dict[str, list[str]] = {}
+    for name, run in config["runs"].items():
+        if run["sweep"]:
+            ending = "".join(_name_part(key, value) for key, (value,) in run["sweep"].items())
+            found.setdefault(name.removesuffix(ending), []).append(name)
+    return found
 
 
 def ancestry(config: dict, model: str) -> list[str]:
