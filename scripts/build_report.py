@@ -4,13 +4,13 @@ reads   under results: summary.csv, gates.json, history.json, datasets/{dataset}
         manifests of sources, datasets, templated data, runs and models; judged/ and people/;
         eval/{model}/: latency.json, generations.jsonl, scores.json, against/{other}.json, and
         latency_requests.parquet where slo sets a limit;
-        runs/{run}/: history.csv, verdicts.json
+        runs/{run}/: history.csv, verdicts.json, search.json
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,
         ...}}, slo, in_context, judges and people as in summarize_results, comparisons:
-        [[model, against]], gates: [rules], and optionally headline ("group/metric" to put first),
-        sample_answers, sample_chars, redact_samples
+        [[model, against]], sweeps: {name: [runs]}, gates: [rules], and optionally headline
+        ("group/metric" to put first), sample_answers, sample_chars, redact_samples
 """
 
 from __future__ import annotations

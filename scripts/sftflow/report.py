@@ -35,6 +35,7 @@ from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.pagetemplates import TEMPLATES, page_templates
 from sftflow.preferencereport import preference_section
+from sftflow.searchsection import search_section
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -46,6 +47,7 @@ DEFAULTS = {
     "title": "sftflow",
     "datasets": {},
     "runs": {},
+    "sweeps": {},
     "suites": {},
     "comparisons": [],
     "gates": [],
@@ -82,6 +84,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     paired, pair_plots = pairedsection.paired_sections(results, against, bases, answered, spec)
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
+    searched, search_plots = search_section(results, spec, known, judged)
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
     preferences, preference_plots = preference_section(results, spec)
     in_context = in_context_section(results, spec, summary)
@@ -110,6 +113,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
             | {"judged": judgements.shown(judged.get(name))}
             for name, run in spec["runs"].items()
         ],
+        "searches": searched,
         "many_runs": len(spec["runs"]) > MOST_CURVES,
         "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
         "curves": curves,
@@ -128,7 +132,8 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         | preference_plots
         | data_plots
         | before_plots
-        | opinion_plots,
+        | opinion_plots
+        | search_plots,
     }
     return render(context)
 

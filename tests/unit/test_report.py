@@ -63,6 +63,7 @@ EMPTY = {
     | {"residual_plot": None, "by_prompt": []},
     "answers": {"removed": False, "samples": []},
     "runs": [],
+    "searches": [],
     "many_runs": False,
     "curves": [],
     "preferences": [],
