@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.prompt import Confirm
 
-from sftflow import plan
+from sftflow import plan, searches
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.digests import files_under
@@ -86,6 +86,17 @@ def parts_in_use(config: Mapping) -> set[str]:
             used.add(f"datasets/{name}/map.json")
         if plan.checks_questions(config, name):
             used |= {f"datasets/{name}/contamination{end}" for end in (".json", ".parquet")}
+    return used | searches_in_use(config)
+
+
+def searches_in_use(config: Mapping) -> set[str]:
+    """Return what a run has only because its settings are searched."""
+    used = set()
+    for name in searches.searched_runs(config):
+        search, folder = config["runs"][name]["search"], f"runs/{name}"
+        used.add(f"{folder}/search.json")
+        used |= {f"{folder}/trials/{n + 1}" for n in range(searches.trial_count(search))}
+        used |= {f"{folder}/rounds/{n + 1}.json" for n in range(searches.round_count(search))}
     return used
 
 
@@ -111,6 +122,9 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         "sources/*/made",
         "judged/*/*",
         "people/*/ratings.json",
+        "runs/*/search.json",
+        "runs/*/trials/*",
+        "runs/*/rounds/*.json",
     )
     for path in sorted(path for pattern in optional for path in results.glob(pattern)):
         gone = any(path.is_relative_to(folder) for folder in found)

@@ -81,6 +81,29 @@ def test_only_what_nothing_refers_to_goes(work, capsys):
     assert "Removed 11 entries" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        (2, {"search.json", "rounds/1.json", "trials/1/x", "trials/2/x"}),
+        (None, set()),
+    ],
+)
+def test_trials_stay_as_long_as_the_search_has_them(work, trials, expected):
+    made = {"search.json", "rounds/1.json", "rounds/2.json", *(f"trials/{n}/x" for n in (1, 2, 3))}
+    for name in made:
+        path = Path("results/runs/first", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    said = json.loads(config({"first": "t", "second": "first"}))
+    space = {"training.weight_decay": {"low": 0, "high": 0.5}}
+    if trials:
+        said["runs"]["first"]["search"] = {"space": space, "trials": trials}
+    Path("mine.yaml").write_text(json.dumps(said))
+    tidy.main(["--configfile", "mine.yaml", "--yes"])
+    assert {name for name in made if Path("results/runs/first", name).exists()} == expected
+    assert Path("results/runs/first/x").exists()
+
+
 def test_a_second_config_protects_its_results(work):
     Path("other.yaml").write_text(config({"gone": "t"}, ("u",)))
     tidy.main(["--configfile", "mine.yaml", "other.yaml", "--yes"])
