@@ -94,11 +94,11 @@ def loss_of(proposed):
     return None if rate > 5e-3 else 1 + far + (rank != 16)
 
 
-def searched(sampler, rounds=5, **more):
+def searched(sampler, seed):
     finished = []
-    for n in range(1, rounds + 1):
-        settings = {"sampler": sampler, "seed": 0, "count": 4, **more}
-        found = suggesting.proposals(SPACE, number=n, finished=finished, **settings)
+    for n in range(1, 5):
+        how = {"sampler": sampler, "seed": seed, "number": n, "count": 4}
+        found = suggesting.proposals(SPACE, finished=finished, **how)
         finished += [(one, loss_of(one)) for one in found]
     return finished
 
@@ -110,10 +110,9 @@ def test_later_rounds_go_where_losses_are_low(sampler):
         return math.fsum(known) / len(known)
 
     def average(sampler):
-        found = [searched(sampler, seed=seed) for seed in range(3)]
-        return math.fsum(mean(rows[8:]) for rows in found)
+        return math.fsum(mean(searched(sampler, seed)[8:]) for seed in range(2)) / 2
 
-    assert average(sampler) < average("random") - 0.3
+    assert average(sampler) < average("random") - 0.2
 
 
 @settings(max_examples=15, deadline=None)

@@ -36,7 +36,8 @@ def planned(*arguments, cwd=REPO) -> Counter:
 def test_every_shipped_config_dry_runs(config, tmp_path):
     jobs = planned("--configfile", config, "--directory", tmp_path)
     assert jobs["build_report"] == jobs["summarize_results"] == 1
-    assert jobs["train_adapter"] + jobs["train_preferences"] == jobs["merge_adapter"] >= 1
+    trained = jobs["train_adapter"] + jobs["train_preferences"] + jobs["choose_trial"]
+    assert trained == jobs["merge_adapter"] >= 1
     assert jobs["template_preferences"] == jobs["train_preferences"] == (config.stem == "dpo")
 
 
@@ -79,6 +80,14 @@ def test_a_sweep_shares_what_is_the_same(tmp_path):
     assert jobs["train_adapter"] == 6
     assert jobs["serve_model"] == 7  # six runs and their one base
     assert jobs["template_data"] == jobs["clean_dataset"] == jobs["prepare_base"] == 1
+
+
+def test_of_a_search_only_the_best_is_merged_and_measured(tmp_path):
+    jobs = planned("--configfile", REPO / "config/examples/search.yaml", "--directory", tmp_path)
+    assert (jobs["suggest_round"], jobs["train_trial"]) == (3, 12)
+    assert jobs["choose_trial"] == jobs["list_trials"] == jobs["merge_adapter"] == 1
+    assert jobs["serve_model"] == 2  # the best trial and the base
+    assert jobs["train_adapter"] == 0
 
 
 def project(folder, edit):
