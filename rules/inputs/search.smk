@@ -56,9 +56,9 @@ def proposed_settings(wildcards):
     """Return what was proposed for a trial; {} as long as nothing is."""
     try:
         said = json.loads(Path(proposing_round(wildcards)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return said["trials"][wildcards.trial]
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
-    return said["trials"].get(wildcards.trial, {})
 
 
 def trial_spec(wildcards):

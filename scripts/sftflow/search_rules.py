@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,21 +88,33 @@ def _size_faults(search: dict) -> Iterator[str]:
 
 
 def _value_faults(config: dict, name: str, check: Check) -> Iterator[str]:
-    """Faults of a run that some value of the space would have, said of the space."""
+    """Faults of a run that some values of the space would have, said of the space."""
     run, already = config["runs"][name], set(check(config) + method_faults(config))
     told: set[str] = set()
-    for key, dimension in run["search"]["space"].items():
-        for value in _tried(dimension):
-            one = {**config, "runs": {**config["runs"], name: settled(run, {key: value})}}
-            faults = check(one) or method_faults(one)
-            for fault in faults:
-                where, _, said = fault.partition(": ")
-                if fault in already or where in told:
-                    continue
-                told.add(where)
-                inner = where.removeprefix(f"runs.{name}.")
-                beside = "" if inner == key else f" ({inner})"
-                yield f"runs.{name}.search.space.{key}: with {value}{beside}: {said}"
+    for settings in _settings_tried(run["search"]["space"]):
+        one = {**config, "runs": {**config["runs"], name: settled(run, settings)}}
+        faults = check(one) if len(settings) == 1 else []
+        for fault in faults or method_faults(one):
+            where, _, said = fault.partition(": ")
+            if fault in already or where in told:
+                continue
+            told.add(where)
+            inner = where.removeprefix(f"runs.{name}.")
+            named = " and ".join(f"{key} {_said(value)}" for key, value in settings.items())
+            beside = "" if inner in settings else f" ({inner})"
+            yield f"runs.{name}.search.space: with {named}{beside}: {said}"
+
+
+def _settings_tried(space: dict) -> Iterator[dict[str, Any]]:
+    """Yield the values by which a space is judged: each by itself, then each pair of two keys."""
+    for count in (1, 2):
+        for keys in itertools.combinations(space, count):
+            for values in itertools.product(*(_tried(space[key]) for key in keys)):
+                yield dict(zip(keys, values, strict=True))
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _tried(dimension: dict) -> list[Any]:

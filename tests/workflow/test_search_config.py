@@ -53,16 +53,26 @@ BROKEN = {
     ),
     "a choice out of range": (
         searched({"lora.r": {"choices": [0, 4]}}, trials=2),
-        f"{HERE}.space.lora.r: with 0: 0 is out of range, must be at least 1",
+        f"{HERE}.space: with lora.r 0: 0 is out of range, must be at least 1",
     ),
-    "broken ranks": (rank(low=4, high=16.5), "space.lora.r: with 16.5: must be a whole number"),
+    "broken ranks": (rank(low=4, high=16.5), "space: with lora.r 16.5: must be a whole number"),
     "what does not go together": (
         searched(
             {"lora.init": {"choices": ["default", "pissa"]}},
             trials=2,
             run={"lora": {"use_dora": True}},
         ),
-        f"{HERE}.space.lora.init: with pissa: pissa stands beside use_dora",
+        f"{HERE}.space: with lora.init pissa: pissa stands beside use_dora",
+    ),
+    "two that do not go together": (
+        searched(
+            {
+                "lora.init": {"choices": ["default", "pissa"]},
+                "lora.use_dora": {"choices": [False, True]},
+            },
+            trials=4,
+        ),
+        f"{HERE}.space: with lora.init pissa and lora.use_dora true: pissa stands beside use_dora",
     ),
     "grid of a range": (searched(sampler="grid"), "sampler grid needs choices"),
     "more trials than there are": (
