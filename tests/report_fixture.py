@@ -41,7 +41,15 @@ SPEC = {
         },
     ],
     "datasets": {"tickets": {"sources": ["crm", "mail"]}},
-    "runs": {"support": {"base": "tiny", "dataset": "tickets", "method": "lora"}},
+    "runs": {
+        "support": {
+            "base": "tiny",
+            "dataset": "tickets",
+            "method": "lora",
+            "sweep": {"lora.r": [8]},
+        }
+    },
+    "sweeps": {"support": ["support"]},
     "suites": {"tickets": {"tasks": ["tickets_json", "tickets_intent"], "limit": None}},
     "comparisons": [["support", "tiny"]],
     "gates": ["tickets.exact_match >= 0.9", "no benchmark falls by more than 2 standard errors"],

@@ -12,7 +12,7 @@ from sftflow.measured import read_object
 from sftflow.parallelplot import parallel_coordinates
 from sftflow.stage import StageError
 
-MOST_TRIALS = 100  # rows of a table, the best first
+MOST_TRIALS = 100  # rows of a table and lines of a plot, the best first
 FEWEST_LINES = 2
 
 Manifests = Mapping[str, Mapping[str, Any]]  # folder under results -> manifest
@@ -34,7 +34,7 @@ def search_section(
     for number, one in enumerate((one for one in found if one["rows"]), start=1):
         id_ = f"plot-search-{number}" if len(one["rows"]) >= FEWEST_LINES else None
         if id_ is not None:
-            drawn[id_] = parallel_coordinates(one["rows"], one["space"])
+            drawn[id_] = parallel_coordinates(ranked(one["rows"])[:MOST_TRIALS], one["space"])
         said.append({**told(one), "plot": id_})
     return said, drawn
 
@@ -112,20 +112,27 @@ def badge(name: str, sentence: str) -> dict[str, str]:
     return {"name": name.replace("_", " "), "way": way, "sentence": sentence}
 
 
+def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return trials by their loss, those without one last."""
+    return sorted(rows, key=lambda row: math.inf if row["loss"] is None else row["loss"])
+
+
 def told(one: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template takes of a search or sweep, the lowest loss first."""
     keys = list(one["space"])
-    ranked = sorted(one["rows"], key=lambda r: math.inf if r["loss"] is None else r["loss"])
-    shown = [{**row, "values": [plain(row["settings"][k]) for k in keys]} for row in ranked]
-    seconds = [row["seconds"] for row in ranked if row["seconds"] is not None]
+    rows = [
+        {**row, "values": [plain(row["settings"][key]) for key in keys]}
+        for row in ranked(one["rows"])
+    ]
+    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
     return {
         **{key: one[key] for key in ("name", "kind", "sampler")},
         "keys": keys,
-        "rows": shown[:MOST_TRIALS],
-        "count": len(ranked),
-        "left_out": len(ranked) - len(shown[:MOST_TRIALS]),
-        "diverged": sum(row["loss"] is None for row in ranked),
+        "rows": rows[:MOST_TRIALS],
+        "count": len(rows),
+        "left_out": len(rows[MOST_TRIALS:]),
+        "diverged": sum(row["loss"] is None for row in rows),
         "timed": bool(seconds),
         "seconds": math.fsum(seconds),
-        "best": next((row for row in shown if row["best"]), None),
+        "best": next((row for row in rows if row["best"]), None),
     }

@@ -124,6 +124,12 @@ def test_the_first_screen_answers_better_worse_and_how_fast(page):
     assert f"general_cloze.acc went from 0.610 to 0.480 {PLANTED}" in text
 
 
+def test_the_runs_of_a_sweep_stand_in_a_table(page):
+    text = visible(page)
+    assert "Sweep support 1 run; the lowest validation loss is that of support" in text
+    assert "Run lora.r Validation loss Verdict Steps support best 8" in text
+
+
 def test_what_turned_row_by_row_is_told_beside_the_measures(page):
     text = visible(page)
     # 40 rows; all but the 2 that the start model shares its answers on turned right

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 
 import pytest
 from lxml import html
-from test_report import built, visible
+from test_report import EMPTY, visible
 
-from report_fixture import PLANTED, SPEC, write_results
-from sftflow import parallelplot, searchsection
+from report_fixture import PLANTED
+from sftflow import parallelplot, report, searchsection
 from sftflow.stage import StageError
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True, "step": None}
@@ -46,12 +45,13 @@ TRIALS = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    results = write_results(tmp_path_factory.mktemp("searched") / "results")
+    results = tmp_path_factory.mktemp("searched")
     said = {"run": "support", "sampler": "tpe", "space": SPACE, "best": 3, "trials": TRIALS}
+    (results / "runs/support").mkdir(parents=True)
     (results / "runs/support/search.json").write_text(json.dumps(said))
-    spec = copy.deepcopy(SPEC)
-    spec["runs"]["support"]["search"] = {"sampler": "tpe"}
-    return built(results, spec)
+    spec = {"runs": {"support": {"search": {"sampler": "tpe"}}}, "sweeps": {}}
+    searches, plots = searchsection.search_section(results, spec, {}, {})
+    return report.render({**EMPTY, "searches": searches, "plots": plots})
 
 
 def test_the_page_has_every_trial_the_best_first(page):
