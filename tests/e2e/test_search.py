@@ -1,8 +1,6 @@
-"""A search with real trainings on the very small model: one process imports torch once."""
+"""A search with real trainings on the very small model."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 import training_fixture as toy
@@ -38,33 +36,20 @@ def trial_line(number, rate):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a work folder after three trials and the choice; it is the current one."""
-    import torch
-
-    import choose_trial
-    import merge_adapter
-    import template_data
-    import train_trial
-
-    folder, before = tmp_path_factory.mktemp("search"), Path.cwd()
-    threads, environment = torch.get_num_threads(), dict(os.environ)
-    os.chdir(folder)
-    torch.set_num_threads(1)
+    """Return a work folder after three trials, the choice, and the merge of what was chosen."""
+    folder = tmp_path_factory.mktemp("search")
     toy.write_dataset(folder / "results/datasets/toy")
     toy.write_base(folder / "results/models/tiny")
-    template_data.main(toy.templating()[2:])
+    toy.template(folder)
     for number, rate in RATES.items():
-        train_trial.main(trial_line(number, rate)[2:])
+        toy.finish(toy.start(folder, trial_line(number, rate)))
     places = {"adapter": "adapter", "samples": "samples", "history": "history.csv"}
     places = {name: f"{SEARCH}/{file}" for name, file in places.items()}
     line = toy.command("choose_trial", {"run": "r"}, **places, manifest=f"{SEARCH}/manifest.json")
-    choose_trial.main([*line[2:], "--trials", *(f"{SEARCH}/trials/{n}/trial.json" for n in RATES)])
-    merge_adapter.main(toy.merging("r")[2:])
-    yield folder
-    os.chdir(before)
-    torch.set_num_threads(threads)
-    os.environ.clear()
-    os.environ.update(environment)
+    line += ["--trials", *(f"{SEARCH}/trials/{number}/trial.json" for number in RATES)]
+    toy.finish(toy.start(folder, line))
+    toy.finish(toy.start(folder, toy.merging("r")))
+    return folder
 
 
 def trial(folder, number):
