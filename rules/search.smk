@@ -86,7 +86,12 @@ rule choose_trial:
     output:
         adapter=directory("results/runs/{run}/adapter"),
         samples=directory("results/runs/{run}/samples"),
-        history="results/runs/{run}/history.csv",
+        history=report(
+            "results/runs/{run}/history.csv",
+            caption="captions/course.rst",
+            category="Training",
+            labels={"run": "{run}"},
+        ),
         sums="results/runs/{run}/SHA256SUMS",
         manifest="results/runs/{run}/manifest.json",
     log:
