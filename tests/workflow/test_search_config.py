@@ -7,6 +7,7 @@ from broken_config import assert_one_fault, edited, load
 
 RATE = {"training.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
 HERE = "runs.talk-lora.search"
+PAIRS = {"format": "preference"}
 
 
 def searched(space=None, **more):
@@ -83,6 +84,10 @@ BROKEN = {
         searched(run={})
         | {"datasets": {"talk": {"sources": ["mine"], "split": {"validation": 0}}}},
         f"{HERE}: goes by validation loss, and dataset 'talk' has no validation rows",
+    ),
+    "preference pairs": (
+        searched(run={"dpo": {}}) | {"sources": {"mine": {**PAIRS, "path": "rows.jsonl"}}},
+        f"{HERE}: stands beside dpo, which is not searched",
     ),
     "an unknown sampler": (searched(sampler="bayes"), f"{HERE}.sampler: 'bayes' is not known"),
     "nothing searched": (searched({}), f"{HERE}.space: is empty"),
