@@ -18,7 +18,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,9 +29,9 @@ from sftflow.conversations import template_messages, template_tools
 from sftflow.endpoint import ask
 from sftflow.jobs import project_path
 from sftflow.manifests import write_text
-from sftflow.promptfile import read_prompts
+from sftflow.promptrows import file_rows, split_answer
 from sftflow.reasoningtags import parted
-from sftflow.records import content_id, read_rows
+from sftflow.records import read_rows
 from sftflow.servedtokens import check_rows, varied
 from sftflow.serving import Server, compare_ids, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -68,28 +68,6 @@ class Prompt:
     reference: str | None
     row: Mapping[str, Any] | None = None  # of a dataset, if it ends with an answer
     tags: list[str] | None = None
-
-
-def split_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[list, str | None]:
-    """Return the prompt and the reference: what the closing assistant message says.
-
-    A conversation that closes otherwise is a prompt as a whole, and has no reference.
-    """
-    if not messages or messages[-1]["role"] != "assistant":
-        return list(messages), None
-    return list(messages[:-1]), messages[-1]["content"]
-
-
-def file_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the prompts of a file with their ids; raise StageError naming the line at fault."""
-    try:
-        for row in read_prompts(path):
-            tools = row.get("tools")
-            tools = json.dumps(tools) if isinstance(tools, list) else tools
-            row_id = str(row["id"]) if "id" in row else content_id(row)
-            yield {**row, "id": row_id, "tools": tools, "reference": row.get("reference")}
-    except ValueError as error:
-        raise StageError(str(error)) from None
 
 
 def set_rows(one: Mapping[str, Any], folders: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
