@@ -2,8 +2,9 @@
 
 reads   templated/{train,validation}.parquet (input_ids, labels); model/ (the start model)
 writes  adapter/ (safetensors; the whole model where its own weights are trained), history.csv
-        (step, epoch, loss, learning_rate, grad_norm, eval_loss, tokens), samples/ (answers to a
-        few validation prompts at each evaluation), manifest.json
+        (step, epoch, loss, learning_rate, grad_norm, eval_loss, tokens, eval_{metric} ...),
+        samples/ (answers to a few validation prompts at each evaluation; answers.jsonl with those
+        that were asked for), manifest.json
 keeps   checkpoints/<fingerprint>/ to continue from after any kill, with the same result
 
 --memory says whether what takes most memory is tried first, and what was estimated for it: neither
@@ -26,9 +27,16 @@ from typing import Any
 
 from sftflow.adapters import convert_moved, keep_initial, tidy_adapter
 from sftflow.adapting import moves_weights, prepare
+from sftflow.bestcheckpoint import best_counts, best_of, evaluations_since_best, had_stopped
+from sftflow.checkpointanswers import (
+    asked_digests,
+    let_answer,
+    scoring_packages,
+    write_answers,
+)
 from sftflow.checkpoints import alone, fingerprint, newest_valid, remove_others, step_of
-from sftflow.folders import START_SUMS, built_beside, check_payloads, make_readable
-from sftflow.history import evaluations_since_best, had_stopped, history_csv, history_rows
+from sftflow.folders import START_SUMS, check_payloads, make_readable
+from sftflow.history import history_csv, history_rows
 from sftflow.jobs import project_path
 from sftflow.launching import SHARDED, is_first, is_launched, launch_again
 from sftflow.manifests import (
@@ -56,6 +64,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "WANDB_DISABLED": "true",
 }
+PLACES = ("texts", "prompts")  # keys of the spec that are no settings, but say where files lie
 
 
 class Run:
@@ -69,8 +78,11 @@ class Run:
         from sftflow.training import computing_dtype, require_quantisation
 
         self.args = args
-        self.spec = {key: spec[key] for key in spec if key != "texts"}  # a place is no setting
+        self.spec = {key: spec[key] for key in spec if key not in PLACES}
         self.texts = {name: project_path(path) for name, path in spec.get("texts", {}).items()}
+        self.prompts = project_path(spec["prompts"]) if spec.get("prompts") else None
+        self.best = best_of(spec["training"])
+        self.packages = (*PACKAGES, *scoring_packages(spec["training"]))
         self.patience = spec["training"]["early_stopping_patience"]
         self.templated = read_manifest(args.templated / "manifest.json")
         self.tokenizer = load_tokenizer(args.model)
@@ -92,7 +104,8 @@ class Run:
             dtype=self.dtype,
             texts={name: sha256_file(path) for name, path in self.texts.items()},
             code=args.code,
-            packages={name: version(name) for name in PACKAGES},
+            packages={name: version(name) for name in self.packages},
+            **asked_digests(spec["training"], self.prompts, self.digests["chat_template_sha256"]),
         )
         self.folder = args.checkpoints / self.fingerprint
 
@@ -140,6 +153,9 @@ class Run:
         trainer.own_state = METHODS[spec["method"]].own_state
         trainer.ranked = spec["method"] == "adalora"
         trainer.own_optimizer = self._optimizer()
+        trainer.best = self.best
+        place, end = self.folder / "samples", self.templated["end_of_turn"]["id"]
+        let_answer(trainer, spec["training"], self.prompts, place, end)
         if moves_weights(spec):
             keep_initial(trainer.model, self.folder)
         self.check(trainer)
@@ -180,8 +196,8 @@ class Run:
     def _callbacks(self, model: Any, evaluates: bool) -> list[Any]:
         """Return what looks on while the trainer trains."""
         from sftflow.ranks import Ranks
+        from sftflow.shownanswers import Answers
         from sftflow.stopping import EarlyStopping
-        from sftflow.trainer import Answers
 
         spec = self.spec
         shown = self.validation if evaluates else self.train
@@ -192,7 +208,7 @@ class Run:
         if spec["method"] == "adalora":
             callbacks.append(Ranks())
         if self.patience:
-            callbacks.append(EarlyStopping(self.patience))
+            callbacks.append(EarlyStopping(self.patience, self.best))
         return callbacks
 
     def _optimizer(self) -> Any:
@@ -232,8 +248,7 @@ class Run:
             **trainer.token_counts(),
             "parameters": sum(n for n, _ in parameters),
             "trainable_parameters": trainable,
-            "best_step": best,
-            "best_eval_loss": state.best_metric,
+            **best_counts(state.log_history, best, self.best),
             "kept_step": best if keep_best and not averaged else state.global_step,
             **({"stopped_early": self._stopped_early(trainer)} if self.patience else {}),
             **({"ewc_penalty": trainer.anchor.penalty().item()} if trainer.anchor else {}),
@@ -256,7 +271,7 @@ class Run:
     def _newest(self) -> tuple[Path | None, list[str]]:
         """Return the checkpoint to go on from, None at the start, and what is to be said."""
         newest, notes = newest_valid(self.folder, self._last_step_to_resume())
-        while newest and self.patience and had_stopped(newest, self.patience):
+        while newest and self.patience and had_stopped(newest, self.patience, self.best):
             # The trainer would take a step more: it comes to its early end again instead.
             newest, more = newest_valid(self.folder, step_of(newest) - 1)
             notes += more
@@ -284,7 +299,7 @@ class Run:
 
     def _stopped_early(self, trainer: Any) -> bool:
         log = trainer.state.log_history
-        return bool(self.patience) and evaluations_since_best(log) >= self.patience
+        return bool(self.patience) and evaluations_since_best(log, self.best) >= self.patience
 
     def save(self, trainer: Any, counts: dict[str, Any]) -> None:
         """Write adapter, history, samples and, last, the manifest."""
@@ -301,11 +316,11 @@ class Run:
         shutil.rmtree(args.adapter, ignore_errors=True)
         make_readable(kept)
         kept.replace(args.adapter)
-        log, more = trainer.state.log_history, self.logged
-        write_text(args.history, history_csv(history_rows(log, more), more.values()))
-        with built_beside(args.samples) as samples:
-            for path in sorted((self.folder / "samples").glob("step-*.jsonl")):
-                shutil.copyfile(path, samples / path.name)
+        answered = trainer.generation.metrics if trainer.generation else ()
+        more = {**self.logged, **{f"eval_{name}": f"eval_{name}" for name in answered}}
+        rows = history_rows(trainer.state.log_history, more)
+        write_text(args.history, history_csv(rows, more.values()))
+        write_answers(trainer, self.folder / "samples", args.samples)
         write_manifest(
             args.manifest,
             stage=self.stage,
@@ -319,9 +334,10 @@ class Run:
                 "validation": args.templated / "validation.parquet",
                 "model": args.model / START_SUMS,
                 **self.texts,
+                **({"prompts": self.prompts} if self.prompts else {}),
             },
             counts=counts,
-            packages=PACKAGES,
+            packages=self.packages,
             base=self.base,
             dataset=self.templated["dataset"],
             dtype=self.dtype,

@@ -48,6 +48,10 @@ def report_spec():
         for part in used
     }
     kept["sources"] = {name: {"path": s["path"]} for name, s in kept["sources"].items()}
+    kept["runs"] = {
+        name: {**run, "training": training_settings(run)}
+        for name, run in kept["runs"].items()
+    }
     return spec_text(
         title=CONFIG["title"],
         slo=CONFIG["latency"]["slo"],

@@ -70,7 +70,7 @@ def trial_spec(wildcards):
     return spec_text(
         trial=int(wildcards.trial),
         settings=settings,
-        **training_settings(wildcards.run, run),
+        **training_basis(wildcards.run, run),
     )
 
 

@@ -1,7 +1,10 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
+from itertools import islice
+
 from sftflow import searches
 from sftflow.devices import quantisation_fault
+from sftflow.direction import direction
 from sftflow.methods import OPTIONS
 
 TRAINERS = ("train_adapter", "train_preferences", "train_trial")
@@ -25,7 +28,12 @@ def start_folder(wildcards):
 
 
 def start_model(wildcards):
-    """Return what vouches for that model as a training sees it: without the chat template."""
+    """Return what vouches for that model as a training sees it: without the chat template.
+
+    The prompts that a training answers are put into the template, so one that does rests on all.
+    """
+    if asked_prompts(CONFIG["runs"][wildcards.run]):
+        return merged_into(wildcards)
     return f"{start_folder(wildcards)}/START.SHA256SUMS"
 
 
@@ -37,12 +45,12 @@ def merged_into(wildcards):
 def train_spec(wildcards):
     """Return the hyperparameters of a run, without what its method does not use."""
     run = CONFIG["runs"][wildcards.run]
-    return spec_text(**training_settings(wildcards.run, run))
+    return spec_text(**training_basis(wildcards.run, run))
 
 
-def training_settings(name, run):
+def training_basis(name, run):
     """Return what a training of a run by that name rests on; ``run`` may be one of its trials."""
-    keys = ["method", "training", "launch"]
+    keys = ["method", "launch"]
     keys += [name for name in OPTIONS if name in run]  # its method's alone
     if run["order"] != "shuffled":
         keys.append("order")
@@ -52,7 +60,65 @@ def training_settings(name, run):
     if run["launch"]["num_nodes"] == 1:
         kept["launch"] = {k: v for k, v in run["launch"].items() if k != "num_nodes"}
     texts = {name: CONFIG["texts"][name] for name in trained_texts(run)}
-    return {"run": name, "texts": texts, **kept}
+    prompts = CONFIG["generation"]["prompts"] if asked_prompts(run) else None
+    return {
+        "run": name,
+        "texts": texts,
+        "prompts": prompts,
+        "training": training_settings(run),
+        **kept,
+    }
+
+
+def training_settings(run):
+    """Return what shapes a training; what is off is left out."""
+    off = {"eval_generation": None, "metric_for_best_model": "loss"}
+    training = {
+        key: value
+        for key, value in run["training"].items()
+        if key not in off or value != off[key]
+    }
+    if "metric_for_best_model" in training:
+        better = direction("scores", f"validation.{training['metric_for_best_model']}")
+        training["greater_is_better"] = better > 0
+    if "eval_generation" in training:
+        metrics = CONFIG["datasets"][run["dataset"]]["metrics"]
+        training["eval_generation"] = {
+            **training["eval_generation"],
+            "prompts": asked_prompts(run),
+            "metrics": metrics,
+        }
+    return training
+
+
+def asked_prompts(run):
+    """Return how many of the fixed prompts a run answers at each evaluation."""
+    asked = run["training"]["eval_generation"]
+    if asked is None or CONFIG["generation"]["prompts"] is None:
+        return 0
+    return asked["prompts"]
+
+
+def asked_prompts_digest(wildcards):
+    """Return what these prompts are; None without any."""
+    count = asked_prompts(CONFIG["runs"][wildcards.run])
+    if not count:
+        return None
+    path = Path(project_path(CONFIG["generation"]["prompts"]))
+    return sha256_json(list(islice(read_prompts(path), count)))
+
+
+def train_code(wildcards):
+    """Return the digest of the code of a run, with that of its answers if it gives any."""
+    asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
+    answering = "" if asked is None else code("sftflow/evalgeneration")
+    return code("train_adapter") + answering
+
+
+def train_packages(wildcards):
+    """Return the versions that shape a run, with those of the scores if it has any."""
+    asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
+    return packages("train", *([] if asked is None else ["scores"]))
 
 
 def trained_texts(run):
@@ -109,10 +175,10 @@ def run_starter(wildcards):
 
 def untrainable_here():
     """Return why a training that is due can't run on this machine, None if each may."""
-    fault = None if workflow.non_local_exec else quantisation_fault()
-    if fault is None:
-        return None
     jobs = workflow.dag.needrun_jobs()
-    due = {job.wildcards.run for job in jobs if job.rule.name in TRAINERS}
-    runs = sorted(run for run in due if CONFIG["runs"][run]["method"] == "qlora")
-    return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora" if runs else None
+    due = sorted({j.wildcards.run for j in jobs if j.rule.name in TRAINERS})
+    fault = None if workflow.non_local_exec else quantisation_fault()
+    runs = [run for run in due if CONFIG["runs"][run]["method"] == "qlora"]
+    if fault is None or not runs:
+        return None
+    return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora"

@@ -1,12 +1,10 @@
-"""The course of a training: as a table, history.csv, and where it ends early."""
+"""The course of a training as a table, history.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 HISTORY = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "tokens")
@@ -39,15 +37,3 @@ def history_csv(rows: list[dict[str, Any]], more: Iterable[str] = ()) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def evaluations_since_best(log: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many validation losses followed the lowest one."""
-    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
-
-
-def had_stopped(checkpoint: Path, patience: int) -> bool:
-    """Return whether the training had come to its early end when this checkpoint was written."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return evaluations_since_best(state["log_history"]) >= patience

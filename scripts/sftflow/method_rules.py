@@ -133,6 +133,7 @@ def _training_faults(config: dict, run: dict) -> Iterator[str]:
             "have one beginning; use grouped"
         )
     yield from _ewc_faults(config, run)
+    yield from _answer_faults(config, run)
     processes, nodes = run["launch"]["num_processes"], run["launch"]["num_nodes"]
     if processes % nodes:
         yield (
@@ -161,6 +162,29 @@ def _ewc_faults(config: dict, run: dict) -> Iterator[str]:
         yield f"training.ewc: stands beside lora.init {run['lora']['init']}; leave one of them out"
 
 
+def _answer_faults(config: dict, run: dict) -> Iterator[str]:
+    """Answers at evaluations need rows or prompts to answer, and a metric needs rows to score."""
+    asked, dataset = run["training"]["eval_generation"], config["datasets"].get(run["dataset"])
+    metric = run["training"]["metric_for_best_model"]
+    if metric != "loss" and not (asked and asked["rows"]):
+        yield (
+            f"training.metric_for_best_model: {metric} is a score of answers; set "
+            "training.eval_generation with rows, or choose by loss"
+        )
+    if asked is None:
+        return
+    if dataset is not None and not dataset["split"]["validation"]:
+        yield (
+            f"training.eval_generation: dataset '{run['dataset']}' has no validation rows, so "
+            "nothing is evaluated; set its split.validation"
+        )
+    if not asked["rows"] and not (asked["prompts"] and config["generation"]["prompts"]):
+        yield (
+            "training.eval_generation: asks for nothing; set rows, or prompts together with "
+            "generation.prompts"
+        )
+
+
 def _sharded_faults(run: dict) -> Iterator[str]:
     method, training, strategy = run["method"], run["training"], run["launch"]["strategy"]
     if run["launch"]["num_processes"] > 1 and strategy in SHARDED:
@@ -168,6 +192,6 @@ def _sharded_faults(run: dict) -> Iterator[str]:
         if METHODS[method].own_state or moved:
             what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
             yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
-        for key in ("layerwise_lr_decay", "average_checkpoints", "ewc"):
+        for key in ("layerwise_lr_decay", "average_checkpoints", "ewc", "eval_generation"):
             if training[key] is not None:
                 yield f"launch.strategy: {strategy} does not work with training.{key}; use ddp"

@@ -5,11 +5,10 @@ Imported only where a training runs, because it needs torch.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from sftflow.averaging import Average
+from sftflow.bestcheckpoint import BY_LOSS, Best, evaluations_since_best
 from sftflow.checkpoints import prune, seal
 from sftflow.ewc import Anchor
-from sftflow.manifests import write_text
-from sftflow.masks import IGNORED
 from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.ranks import all_ranks, orthogonality
 from sftflow.roworder import KeptOrder, computed_tokens, row_sampler
@@ -55,6 +53,8 @@ class Resumable:
     own_state = False  # checkpoints hold what PEFT does not save of this method
     ranked = False  # AdaLoRA
     average: Average | None = None  # of the weights at several steps
+    best: Best = BY_LOSS  # chooses the checkpoint to keep
+    generation: Any = None  # an EvalGeneration, if the model answers at evaluations
 
     def create_optimizer(self, model=None):
         """Return the optimizer, made anew if the method has one of its own."""
@@ -75,7 +75,7 @@ class Resumable:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def load_best(self) -> None:
-        """Put the weights of the lowest validation loss into the model."""
+        """Put the weights of the best evaluation into the model."""
         best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
         if has_state(best):
             load_state(self.model, best)
@@ -123,17 +123,28 @@ class Resumable:
             prune(folder, self.state.best_global_step)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # noqa: ARG002
-        """Log the validation loss, and tell those who wait for it."""
+        """Log the validation loss and scores of answers, and tell those who wait for them."""
         training = self.model.training
         self.model.eval()  # the parent's log() looks at it
         measured = self.validation(eval_dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+        if self.generation is not None:
+            metrics |= self.generation.evaluate(self)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         self.model.train(training)
         return metrics
+
+    def _determine_best_metric(self, metrics, trial) -> bool:  # noqa: ARG002
+        """Keep the weights of each new best evaluation; it is the last one in the log."""
+        if evaluations_since_best(self.state.log_history, self.best):
+            return False
+        self.state.best_metric = metrics[f"eval_{self.best.metric}"]
+        self.state.best_global_step = self.state.global_step
+        self.control.should_save = True
+        return True
 
     def validation(self, eval_dataset=None) -> dict[str, float]:
         """Return what is measured on validation rows: the loss, and what else a trainer has."""
@@ -243,88 +254,3 @@ class Watch(TrainerCallback):
                 f"the loss of step 1 is {loss:.4g}, not between 0 and 2 ln(vocabulary) = "
                 f"{self.most_at_first:.4g}: labels and model don't belong together"
             )
-
-    def on_evaluate(self, _args, state, control, metrics=None, **_kwargs) -> None:
-        """Keep the weights of each new lowest validation loss."""
-        best = state.best_metric
-        if metrics and (best is None or metrics["eval_loss"] < best):
-            control.should_save = True
-
-
-class Answers(TrainerCallback):
-    """At each evaluation the model answers the same few prompts, greedily, into a file."""
-
-    def __init__(self, rows: Sequence[dict], tokenizer: Any, folder: Path) -> None:
-        """Take prompt and reference of each row from its first trained turn."""
-        self.tokenizer, self.folder = tokenizer, folder
-        self.prompts, self.references = [], []
-        for row in rows:
-            trained = [label != IGNORED for label in row["labels"]]
-            start = trained.index(True)
-            end = trained.index(False, start) if False in trained[start:] else len(trained)
-            self.prompts.append(row["input_ids"][:start])
-            self.references.append(row["input_ids"][start:end])
-
-    def on_evaluate(self, _args, state, _control, model=None, **_kwargs) -> None:
-        """Write step-N.jsonl: prompt, reference, answer, whether it ended by itself."""
-        if self.prompts and state.is_world_process_zero:
-            lines = [json.dumps(a, ensure_ascii=False) for a in self.answers(model)]
-            write_text(self._file(state), "\n".join(lines) + "\n")
-
-    def on_train_end(self, args, state, control, **kwargs) -> None:
-        """Answer at the end too if nothing was evaluated there (no validation rows)."""
-        if state.global_step >= state.max_steps and not self._file(state).is_file():
-            self.on_evaluate(args, state, control, **kwargs)
-
-    def _file(self, state) -> Path:
-        return self.folder / f"step-{state.global_step:06d}.jsonl"
-
-    def answers(self, model: Any) -> list[dict[str, Any]]:
-        """Return the answers; all prompts go in one batch, padded on the left.
-
-        With vectors before the prompt each goes alone: PEFT counts positions through padding.
-        """
-        ends = sorted({reference[-1] for reference in self.references})
-        config = getattr(model, "active_peft_config", None)
-        alone = config is not None and config.is_prompt_learning
-        batches = [[prompt] for prompt in self.prompts] if alone else [self.prompts]
-        training = model.training
-        model.eval()
-        news = [new for prompts in batches for new in self._continued(model, prompts, ends)]
-        model.train(training)
-        return [
-            self._answer(prompt, reference, new, ends)
-            for prompt, reference, new in zip(self.prompts, self.references, news, strict=True)
-        ]
-
-    def _continued(self, model: Any, prompts: Sequence[list], ends: list) -> list[list[int]]:
-        """Return the tokens that the model adds to each prompt."""
-        longest = max(map(len, prompts))
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts])
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-        most = min(256, 16 + 2 * max(map(len, self.references)))
-        with torch.no_grad():
-            out = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                max_new_tokens=most,
-                eos_token_id=ends,
-                pad_token_id=pad,
-                use_cache=True,
-            )
-        return out[:, longest:].tolist()
-
-    def _answer(self, prompt: list, reference: list, new: list, ends: list) -> dict[str, Any]:
-        stop = next((at for at, token in enumerate(new) if token in ends), None)
-        said = new if stop is None else new[:stop]
-        return {
-            "prompt": self.tokenizer.decode(prompt),
-            "reference": self.tokenizer.decode(reference[:-1]),
-            "answer": self.tokenizer.decode(said),
-            "ended": stop is not None,
-        }

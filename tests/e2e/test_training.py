@@ -13,6 +13,8 @@ from sftflow.manifests import read_manifest
 
 pytestmark = pytest.mark.e2e
 
+ASKED = {"rows": 6, "prompts": 1, "max_new_tokens": 8, "metrics": ["json_fields"]}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -202,15 +204,29 @@ def test_all_weights_can_be_trained(folder):
     assert proof["trained"]["max_logit_difference"] > 0.1
 
 
-def test_two_processes_share_a_training(folder):
+def test_two_processes_share_a_training_and_its_answers(folder):
     launch = {"num_processes": 2, "strategy": "ddp"}
-    said = toy.train(folder, run="two", launch=launch, training__gradient_accumulation_steps=1)
+    prompt = {"messages": [{"role": "user", "content": "My lamp is broken."}]}
+    (folder / "prompts.jsonl").write_text(json.dumps(prompt) + "\n")
+    changed = {
+        "training__gradient_accumulation_steps": 1,
+        "training__eval_generation": ASKED,
+        "training__metric_for_best_model": "json_fields",
+        "training__greater_is_better": True,
+    }
+    said = toy.train(folder, run="two", launch=launch, prompts="prompts.jsonl", **changed)
     assert said.count("18/18 steps") == 1  # the first process alone speaks
     manifest = read_manifest(folder / "results/runs/two/manifest.json")
     assert manifest["processes"] == 2
     alone = read_manifest(folder / "results/runs/r/manifest.json")
     assert manifest["counts"]["tokens"] == alone["counts"]["tokens"]
     assert abs(manifest["counts"]["best_eval_loss"] - alone["counts"]["best_eval_loss"]) < 0.05
+    lines = (folder / "results/runs/two/samples/answers.jsonl").read_text().splitlines()
+    answers = [(a["step"], a["set"]) for a in map(json.loads, lines)]
+    each = ["validation"] * 6 + ["prompts"]  # of both processes, in the order in which they stand
+    assert answers == [(step, name) for step in (6, 12, 18) for name in each]
+    assert manifest["counts"]["best_by"] == "json_fields"
+    assert "sacrebleu" in manifest["versions"] and "sacrebleu" not in alone["versions"]
 
 
 def test_a_launch_ends_with_its_parent(folder):

@@ -1,4 +1,4 @@
-from sftflow.history import evaluations_since_best, history_csv, history_rows
+from sftflow.history import history_csv, history_rows
 
 LOG = [
     {"step": 1, "epoch": 0.5, "loss": 3.0, "learning_rate": 0.1, "grad_norm": 1.5,
@@ -18,16 +18,11 @@ def test_one_row_per_step_and_nothing_for_what_was_not_measured():
     ]
 
 
-def log(*losses):
-    entries = []
-    for loss in losses:
-        entries += [{"loss": 9.0}, {"eval_loss": loss}]
-    return entries
-
-
-def test_evaluations_after_the_lowest_loss_are_counted():
-    assert evaluations_since_best([]) == 0
-    assert evaluations_since_best(log(3.0)) == 0
-    assert evaluations_since_best(log(3.0, 2.0, 2.5, 2.1)) == 2
-    assert evaluations_since_best(log(3.0, 2.0, 2.0)) == 1  # as low is not lower
-    assert evaluations_since_best(log(3.0, 2.0, 2.5, 1.9)) == 0
+def test_scores_of_answers_have_columns_of_their_own():
+    log = [*LOG, {"step": 2, "eval_loss": 2.5, "eval_bleu": 31.0, "eval_seconds": 9}]
+    more = {name: name for name in ("eval_bleu", "eval_ended")}
+    assert history_csv(history_rows(log, more), more).splitlines() == [
+        "step,epoch,loss,learning_rate,grad_norm,eval_loss,tokens,eval_bleu,eval_ended",
+        "1,0.5,3.0,0.1,1.5,,40,,",
+        "2,1.0,2.0,0.2,1.0,2.5,80,31.0,",
+    ]

@@ -5,9 +5,9 @@ import pytest
 
 from sftflow.checkpoints import fault
 from sftflow.roworder import GroupedByLength, KeptOrder
+from sftflow.shownanswers import Answers
 from sftflow.stage import StageError
 from sftflow.trainer import (
-    Answers,
     MaskedTrainer,
     Watch,
     score_trained_positions_only,
@@ -202,14 +202,6 @@ def test_a_good_training_goes_on():
     log(watch, 1, loss=4.6)
     log(watch, 2, loss=0.0)  # learned by heart: no fault later on
     assert watch.note == "loss 0.0000, learning rate 0.1"
-
-
-def test_a_new_lowest_validation_loss_is_saved():
-    watch, state = Watch(100), SimpleNamespace(best_metric=2.0)
-    for loss, saved in ((2.5, False), (1.9, True)):
-        control = SimpleNamespace(should_save=False)
-        watch.on_evaluate(None, state, control, {"eval_loss": loss})
-        assert control.should_save is saved
 
 
 def test_prompts_end_where_the_loss_begins():

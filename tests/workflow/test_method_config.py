@@ -6,7 +6,9 @@ import pytest
 from broken_config import assert_one_fault, faults, load
 
 from sftflow.config import schema
+from sftflow.direction import direction
 from sftflow.methods import METHODS, OPTIONS
+from sftflow.scoring import METRICS
 
 
 def run(method: str = "lora", **more) -> dict:
@@ -153,6 +155,26 @@ BROKEN = {
         run(training={"layerwise_lr_decay": 1}),
         "layerwise_lr_decay: 1 is out of range, must be less than 1",
     ),
+    "a metric without answers": (
+        run(training={"metric_for_best_model": "f1_macro"}),
+        "training.metric_for_best_model: f1_macro is a score of answers; set training.eval_gener",
+    ),
+    "a metric that has no better way": (
+        run(training={"metric_for_best_model": "answer_chars", "eval_generation": {}}),
+        "training.metric_for_best_model: 'answer_chars' is not known",
+    ),
+    "answers without evaluations": (
+        {**run(training={"eval_generation": {}}), "datasets": {"talk": SMALL}},
+        "training.eval_generation: dataset 'talk' has no validation rows, so nothing is evaluated",
+    ),
+    "answers to nothing": (
+        run(training={"eval_generation": {"rows": 0}}),
+        "training.eval_generation: asks for nothing; set rows, or prompts together with",
+    ),
+    "answers of shards": (
+        run(launch=FSDP, training={"eval_generation": {}}),
+        "launch.strategy: fsdp does not work with training.eval_generation; use ddp",
+    ),
     "no patience": (run(training={"early_stopping_patience": 0}), "must be at least 1"),
 }
 
@@ -160,6 +182,12 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_fault_is_told_in_a_sentence(name, tmp_path):
     assert_one_fault(tmp_path, *BROKEN[name])
+
+
+def test_each_score_that_has_a_better_way_may_choose_the_checkpoint():
+    training = schema()["$defs"]["run"]["properties"]["training"]["properties"]
+    directed = [name for name in METRICS if direction("scores", f"validation.{name}")]
+    assert sorted(training["metric_for_best_model"]["enum"]) == sorted(["loss", *directed])
 
 
 def test_nothing_starts_from_what_leaves_no_model(tmp_path):
