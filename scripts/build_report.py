@@ -4,7 +4,7 @@ reads   under results: summary.csv, gates.json, history.json, datasets/{dataset}
         manifests of sources, datasets, templated data, runs and models; judged/ and people/;
         eval/{model}/: latency.json, generations.jsonl, scores.json, against/{other}.json, and
         latency_requests.parquet where slo sets a limit;
-        runs/{run}/: history.csv, verdicts.json, search.json
+        runs/{run}/: history.csv, verdicts.json, search.json, samples/answers.jsonl
 writes  report.html: self-contained, no network
 spec    title, models (as in summarize_results, with templated: [keys]), datasets: {name:
         {sources, ...}}, runs: {name: {base, dataset, method, ...}}, suites: {name: {limit,

@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sftflow import (
+    checkpointsection,
     figures,
     gatesection,
     judgements,
@@ -85,6 +86,9 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     data, data_plots = data_section(results, spec, known)
     curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
     searched, search_plots = search_section(results, spec, known, judged)
+    checkpoints, checkpoint_plots = checkpointsection.checkpoint_section(
+        results, spec["runs"], known, spec["sample_chars"], spec["redact_samples"]
+    )
     opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
     preferences, preference_plots = preference_section(results, spec)
     in_context = in_context_section(results, spec, summary)
@@ -118,6 +122,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "limits": {name: s["limit"] for name, s in spec["suites"].items() if s.get("limit")},
         "curves": curves,
         "preferences": preferences,
+        "checkpoints": checkpoints,
         "data": data,
         "ways": originsection.ways(spec, known),
         "config": originsection.config_text(spec),
@@ -130,6 +135,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         | pair_plots
         | curve_plots
         | preference_plots
+        | checkpoint_plots
         | data_plots
         | before_plots
         | opinion_plots

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -67,6 +68,7 @@ EMPTY = {
     "many_runs": False,
     "curves": [],
     "preferences": [],
+    "checkpoints": [],
     "data": [],
     "versions": [],
     "digests": [],
@@ -186,6 +188,18 @@ def test_a_faulty_training_is_told_on_the_first_screen_and_marked_in_its_curve(r
     assert "Raise training.learning_rate." in text
     assert r"validation loss rises\nfrom step 110" in faulty
     assert r"lowest validation loss\nat step 330" in page
+
+
+def test_answers_of_a_training_are_shown_as_text(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    (folder / "runs/support/samples").mkdir(exist_ok=True)
+    said = {"step": 330, "set": "prompts", "id": PLANTED, "prompt": PLANTED, "reference": None}
+    said |= {"answer": PLANTED, "finish_reason": "stop", "completion_tokens": 9}
+    (folder / "runs/support/samples/answers.jsonl").write_text(json.dumps(said) + "\n")
+    made = report.page(folder, SPEC, [])
+    assert "Answers while support was trained" in made
+    assert "How answers changed: 1 prompt<" in made
+    assert PLANTED not in made
 
 
 def test_verdicts_of_another_shape_are_refused(tmp_path):
