@@ -88,6 +88,7 @@ DIGESTS = cutoff.install(
     untracked=(
         "limits",
         "memory",
+        "trackers",
         *(() if CONFIG["track_versions"] else ("packages",)),
     ),
 )

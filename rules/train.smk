@@ -47,6 +47,7 @@ rule train_adapter:
         places=["texts", "prompts"],
         texts=trained_texts_digest,
         prompts=asked_prompts_digest,
+        trackers=run_trackers,
         templated=templated_folder,
         start=start_folder,
         checkpoints="results/runs/{run}/checkpoints",
@@ -57,6 +58,7 @@ rule train_adapter:
         " --history {output.history} --samples {output.samples}"
         " --checkpoints {params.checkpoints} --manifest {output.manifest} --code {params.code}"
         " --memory {params.memory:q}"
+        " --report-to {params.trackers} --trackers results/trackers"
 
 
 rule merge_adapter:

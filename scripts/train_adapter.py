@@ -6,6 +6,7 @@ writes  adapter/ (safetensors; the whole model where its own weights are trained
         samples/ (answers to a few validation prompts at each evaluation; answers.jsonl with those
         that were asked for), manifest.json
 keeps   checkpoints/<fingerprint>/ to continue from after any kill, with the same result
+tells   the trackers of --report-to, which no result rests on
 
 --memory says whether what takes most memory is tried first, and what was estimated for it: neither
 changes the result, so it is no part of --spec.
@@ -21,6 +22,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,6 @@ QUIET = {
     "HF_DATASETS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "DO_NOT_TRACK": "1",
-    "WANDB_DISABLED": "true",
 }
 PLACES = ("texts", "prompts")  # keys of the spec that are no settings, but say where files lie
 
@@ -123,6 +124,9 @@ class Run:
         self.plan = schedule(spec["training"], len(self.train), processes)
         evaluates = len(self.validation) > 0
         settings = self.settings(evaluates)
+        if self.args.report_to:  # named, not imported: no change of it may make a training stale
+            tell = import_module("sftflow.trackers").report_to
+            tell(settings, self.args.report_to, self.args.trackers, spec["run"], self.fingerprint)
         score_trained_positions_only()
         rehearses = not self._is_sharded() and "dpo" not in spec
         self.rehearsal = Rehearsal(self.args.memory, spec["method"], rehearses)
@@ -373,6 +377,8 @@ def main(
     parser = stage_parser(__doc__, *names)
     parser.add_argument("--code", default="", help="digest of the code; part of the fingerprint")
     parser.add_argument("--memory", type=json.loads, default=MEMORY, help="check, estimate; JSON")
+    parser.add_argument("--report-to", nargs="*", default=[], help="trackers, as in training")
+    parser.add_argument("--trackers", type=Path, default="results/trackers", help="their files")
     args = parser.parse_args(argv)
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(script).resolve(), args.spec, argv)

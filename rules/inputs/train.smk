@@ -6,6 +6,7 @@ from sftflow import searches
 from sftflow.devices import quantisation_fault
 from sftflow.direction import direction
 from sftflow.methods import OPTIONS
+from sftflow.trackers import missing_package
 
 TRAINERS = ("train_adapter", "train_preferences", "train_trial")
 SEARCHED = searches.searched_runs(CONFIG)
@@ -71,12 +72,12 @@ def training_basis(name, run):
 
 
 def training_settings(run):
-    """Return what shapes a training; what is off is left out."""
+    """Return what shapes a training: no tracker does, and what is off is left out."""
     off = {"eval_generation": None, "metric_for_best_model": "loss"}
     training = {
         key: value
         for key, value in run["training"].items()
-        if key not in off or value != off[key]
+        if key != "report_to" and (key not in off or value != off[key])
     }
     if "metric_for_best_model" in training:
         better = direction("scores", f"validation.{training['metric_for_best_model']}")
@@ -119,6 +120,11 @@ def train_packages(wildcards):
     """Return the versions that shape a run, with those of the scores if it has any."""
     asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
     return packages("train", *([] if asked is None else ["scores"]))
+
+
+def run_trackers(wildcards):
+    """Return the trackers that a run tells its figures to."""
+    return CONFIG["runs"][wildcards.run]["training"]["report_to"]
 
 
 def trained_texts(run):
@@ -177,6 +183,13 @@ def untrainable_here():
     """Return why a training that is due can't run on this machine, None if each may."""
     jobs = workflow.dag.needrun_jobs()
     due = sorted({j.wildcards.run for j in jobs if j.rule.name in TRAINERS})
+    for run in due:
+        package = missing_package(CONFIG["runs"][run]["training"]["report_to"])
+        if package:
+            return (
+                f"runs.{run}.training.report_to: {package} is not installed; run "
+                f"`python -m pip install {package}` or leave it out"
+            )
     fault = None if workflow.non_local_exec else quantisation_fault()
     runs = [run for run in due if CONFIG["runs"][run]["method"] == "qlora"]
     if fault is None or not runs:

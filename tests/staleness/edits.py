@@ -105,8 +105,20 @@ NOTHING = [
             set_key("sources", "a", "reasoning_tags", to=[])(p),
         ),
     ),
-    Edit("a description added", set_key("runs", "s", "description", to="the small one")),
-    Edit("a source that nothing uses", set_key("sources", "z", to={"path": "raw/a.jsonl"})),
+    Edit(  # and a tracker: it is told figures, and makes none
+        "a description added",
+        lambda p: (
+            set_key("runs", "s", "description", to="the small one")(p),
+            set_key("runs", "s", "training", "report_to", to=["tensorboard"])(p),
+        ),
+    ),
+    Edit(
+        "a source that nothing uses",
+        lambda p: (
+            set_key("sources", "z", to={"path": "raw/a.jsonl"})(p),
+            set_key("runs", "s", "training", "report_to", to=[])(p),
+        ),
+    ),
     Edit("comment in a script", append("scripts/train_adapter.py", "\n# nothing\n")),
     Edit(
         "docstring in a shared module",

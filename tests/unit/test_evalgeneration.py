@@ -2,6 +2,9 @@
 nothing."""
 
 import json
+import os
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -133,6 +136,52 @@ def test_answers_change_no_weight(tmp_path, finished, tokenizer, rows):
     plain.train()
     assert same(weights(plain), weights(finished))
     assert not same(weights(plain), {n: p + 0.1 for n, p in weights(plain).items()})
+
+
+class Recorder:
+    """What TensorBoard's writer is told."""
+
+    told: list = []  # noqa: RUF012 - of all writers
+
+    def __init__(self, log_dir):
+        self.folder = log_dir
+
+    def add_scalar(self, name, value, step):
+        self.told.append((self.folder, step, name, value))
+
+    def __getattr__(self, _name):
+        return lambda *_args, **_kwargs: None
+
+
+def test_a_tracker_is_told_what_was_measured_and_changes_no_weight(
+    tmp_path, monkeypatch, finished, tokenizer, rows, prompts
+):
+    from transformers.integrations import integration_utils
+
+    from sftflow import trackers
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    board = ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = Recorder
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
+    trainer = answering(tmp_path / "run", tokenizer, rows, prompts)
+    args, names = trainer.args, ["tensorboard"]
+    trackers.report_to(args, names, tmp_path / "trackers", "r", "0123456789abcdef")
+    for callback in integration_utils.get_reporting_integration_callbacks(args.report_to):
+        trainer.add_callback(callback)
+    trainer.train()
+    assert same(weights(trainer), weights(finished))
+    told = {(step, name): value for _, step, name, value in Recorder.told}
+    assert {folder for folder, *_ in Recorder.told} == {
+        str(tmp_path / "trackers/tensorboard/r-01234567")
+    }
+    for entry in trainer.state.log_history:
+        for name in ("loss", "learning_rate"):
+            assert name not in entry or told[entry["step"], f"train/{name}"] == entry[name]
+        for name in ("eval_loss", "eval_ended"):
+            logged = name.replace("_", "/", 1)
+            assert name not in entry or told[entry["step"], logged] == entry[name]
 
 
 def test_packed_batches_answer_too(tmp_path, tokenizer, rows, prompts):

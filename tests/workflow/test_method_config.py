@@ -175,6 +175,10 @@ BROKEN = {
         run(launch=FSDP, training={"eval_generation": {}}),
         "launch.strategy: fsdp does not work with training.eval_generation; use ddp",
     ),
+    "misspelt tracker": (
+        run(training={"report_to": ["tensorbord"]}),
+        "'tensorbord' is not known; did you mean 'tensorboard'?",
+    ),
     "no patience": (run(training={"early_stopping_patience": 0}), "must be at least 1"),
 }
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from sftflow.devices import quantisation_fault
+from sftflow.trackers import missing_package
 
 REPO = Path(__file__).parents[2]
 SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]
@@ -419,6 +420,18 @@ def test_a_training_that_cannot_run_here_ends_it_before_any_job(tmp_path):
     assert "runs.tickets-lora.method: qlora needs " in done.stderr
     assert not (tmp_path / "work/results/sources").exists()
     assert snakemake("--cores", "1", *command, "results/sources/crm/manifest.json").returncode == 0
+
+
+@pytest.mark.skipif(missing_package(["trackio"]) is None, reason="it is installed")
+def test_a_tracker_that_is_missing_ends_it_before_any_job(tmp_path):
+    def edit(config):
+        config["runs"]["tickets-lora"]["training"]["report_to"] = ["trackio"]
+
+    command = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    done = snakemake("--cores", "1", *command)
+    assert done.returncode == 1
+    assert "training.report_to: trackio is not installed; run `python -m pip" in done.stderr
+    assert not (tmp_path / "work/results/sources").exists()
 
 
 def test_lint_finds_nothing():
