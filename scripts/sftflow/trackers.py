@@ -41,6 +41,8 @@ def environment(folder: Path, run: str, fingerprint: str) -> dict[str, str]:
         "TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard" / f"{run}-{fingerprint[:8]}"),
         "WANDB_PROJECT": PROJECT,
         "WANDB_DIR": str(folder),  # it makes a folder wandb/ of its own there
+        "WANDB_CONSOLE": "off",  # logs name folders, and rows at fault
+        "WANDB_DISABLE_CODE": "true",
         "WANDB_RUN_ID": fingerprint,
         "WANDB_RESUME": "allow",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
