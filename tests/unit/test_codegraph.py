@@ -118,3 +118,15 @@ def test_a_memory_of_another_kind_is_not_used(tmp_path, text, monkeypatch):
     before = dict(codegraph._said)
     codegraph.remember_trees(tmp_path / "code.json")
     assert codegraph._said == before
+
+
+def test_what_only_some_trainings_use_makes_no_other_stale():
+    """Only a run that answers at its evaluations rests on scores, and none on trackers."""
+
+    def below(script):
+        files = codegraph.code_files(codegraph.SCRIPTS / script)
+        return {path.stem for path in files}
+
+    assert {"trainer", "bestcheckpoint", "checkpointanswers"} <= below("train_adapter.py")
+    assert not {"scoring", "evalgeneration", "trackers"} & below("train_adapter.py")
+    assert {"scoring", "continuations", "promptrows"} <= below("sftflow/evalgeneration.py")
