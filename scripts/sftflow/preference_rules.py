@@ -87,7 +87,7 @@ def _stray(run: dict) -> Iterator[str]:
         yield "reasoning: context is not for dpo; use train or drop"
     if run["train_on"] == "last":
         yield "train_on: dpo always trains the last answer of a pair alone; leave it out"
-    for key in ("neftune_noise_alpha", "average_checkpoints", "ewc"):
+    for key in ("neftune_noise_alpha", "average_checkpoints", "ewc", "eval_generation"):
         if training[key] is not None:
             yield f"training.{key}: does not work with dpo; leave it out"
     if training["batching"] == "packed":

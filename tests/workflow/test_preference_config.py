@@ -67,6 +67,10 @@ BROKEN = {
         pairs({"training": {"neftune_noise_alpha": 5}}),
         "runs.dpo.training.neftune_noise_alpha: does not work with dpo; leave it out",
     ),
+    "answering": (
+        pairs({"training": {"eval_generation": {}}}),
+        "eval_generation: does not work with",
+    ),
     "averaged": (pairs({"training": {"average_checkpoints": 2}}), "average_checkpoints: does not"),
     "sharded": (
         pairs({"launch": {"num_processes": 2, "strategy": "fsdp"}}),
