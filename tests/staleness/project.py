@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from staleness.warm import Warm
+
 REPO = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "profiles", "envs", "config")
 # A job that runs, alone or in a group; its wildcards stand some lines below.
@@ -107,9 +109,13 @@ def prompt(text: str) -> str:
 class Project:
     """A repository of its own whose scripts, rules, config and raw data a test may edit."""
 
-    def __init__(self, folder: Path) -> None:
-        """Copy the repository and write the small project into it."""
+    def __init__(self, folder: Path, warm: Warm | None = None) -> None:
+        """Copy the repository and write the small project into it.
+
+        ``warm`` spares Snakemake and its jobs their imports.
+        """
         self.folder = folder
+        self.warm = warm
         for part in PARTS:
             source = REPO / part
             if source.is_dir():
@@ -118,6 +124,8 @@ class Project:
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, folder / part)
+        if warm:
+            self.append("Snakefile", f'\n\nshell.prefix("export PATH={warm.programs}:$PATH; ")\n')
         self.config = json.loads(json.dumps(CONFIG))
         self._write_raw()
         self.write_config()
@@ -176,10 +184,14 @@ class Project:
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """Run the copy's workflow in the copy's folder."""
+        line = [str(Path(sys.executable).parent / "snakemake"), *arguments]
+        environment = {**os.environ, **environment}
+        if self.warm:
+            return self.warm.run(line, self.folder, environment)
         return subprocess.run(
-            [Path(sys.executable).parent / "snakemake", *arguments],
+            line,
             cwd=self.folder,
-            env={**os.environ, **environment},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,48 @@
+"""Snakemake and its jobs as forks of one process that has imported what they share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from staleness.warm import client
+
+HERE = Path(__file__).parent
+
+
+class Warm:
+    """A running server, and the folder with the `python` that asks it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it; it ends with this process, or when it is closed."""
+        folder.mkdir()
+        self.place = str(folder / "socket")
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        asks = self.programs / "python"
+        text = (HERE / "client.py").read_text(encoding="utf-8")
+        asks.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
+        asks.chmod(0o755)
+        command = [sys.executable, HERE / "server.py", self.place]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._server.stdout.readline(), "the warm server did not start"
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.stdin.close()
+        self._server.wait(30)
+
+    def run(
+        self, line: list[str], folder: Path, environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end; return its status and what it printed."""
+        environment = {**environment, "SFTFLOW_WARM": self.place}
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with Path("/dev/null").open() as nothing:
+                streams = [nothing.fileno(), out.fileno(), err.fileno()]
+                status = client.run(line, str(folder), environment, streams, self.place)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(line, status, out.read(), err.read())
