@@ -114,6 +114,7 @@ wildcard_constraints:
     run=any_of(RUNS),
     model=any_of(MODELS),
     other=any_of(MODELS),
+    start=any_of(plan.adapter_starts(CONFIG)),
     suite=any_of(CONFIG["suites"]),
     key=any_of(TEMPLATED),
     judge=any_of(CONFIG["judges"]),

@@ -55,14 +55,15 @@ rule measure_loss:
         spec=loss_spec,
         places=["texts"],
         texts=texts_digest,
-        model="results/models/{model}",
+        model=model_folder,
+        adapter=loss_adapter,
         templated=lambda wildcards, input: list(
             dict.fromkeys(os.path.dirname(path) for path in input.data)
         ),
     shell:
         'exec python "$SFTFLOW_HOME/scripts/measure_loss.py" --spec {params.spec:q} --log {log}'
-        " --model {params.model} --templated {params.templated} --loss {output.loss}"
-        " --rows {output.rows}"
+        " --model {params.model} {params.adapter} --templated {params.templated}"
+        " --loss {output.loss} --rows {output.rows}"
 
 
 rule judge_run:
@@ -71,9 +72,9 @@ rule judge_run:
         run="results/runs/{run}/manifest.json",
         history="results/runs/{run}/history.csv",
         samples="results/runs/{run}/samples",
-        tuned="results/eval/{run}/loss.json",
+        tuned=trained_losses,
         start=start_losses,
-        answers="results/eval/{run}/generations.jsonl",
+        answers=trained_answers,
         start_answers=start_answers,
         preferences=run_preferences,
     output:

@@ -1,6 +1,7 @@
 """server -> latency, benchmark, answers.
 
-needs:  results/models/{model}/, results/eval/{model}/server.json
+needs:  results/models/{model}/, results/eval/{model}/server.json; of an adapter the folder of the
+        model that it was trained on, and results/adapters/{start}/server.json
 makes:  results/eval/{model}/: latency.json, benchmark/{suite}.json, generations.jsonl
 
 The rules have `threads: 0`: they wait for the server, which has the cores. Each goes stale
@@ -14,7 +15,7 @@ include: "inputs/measure.smk"
 rule measure_latency:
     """Measure TTFT, TPOT and end-to-end time over a grid, alone with the server."""
     input:
-        server="results/eval/{model}/server.json",
+        server=model_server,
         model=served_model,
     output:
         latency="results/eval/{model}/latency.json",
@@ -30,7 +31,7 @@ rule measure_latency:
         code=code("measure_latency") + code("serve_model"),
         packages=packages("serve"),
         spec=latency_spec,
-        model="results/models/{model}",
+        model=model_folder,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/measure_latency.py" --spec {params.spec:q} --log {log}'
         " --endpoint {input.server} --model {params.model} --latency {output.latency}"
@@ -40,7 +41,7 @@ rule measure_latency:
 rule run_benchmark:
     """Run one suite of lm-eval tasks through the server."""
     input:
-        server="results/eval/{model}/server.json",
+        server=model_server,
         model=served_model,
         rows=suite_rows,
     output:
@@ -60,7 +61,7 @@ rule run_benchmark:
         places=["folder"],
         tasks=suite_tasks,
         dataset=suite_dataset_option,
-        model="results/models/{model}",
+        model=model_folder,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/run_benchmark.py" --spec {params.spec:q} --log {log}'
         " --endpoint {input.server} --model {params.model} {params.dataset}"
@@ -70,7 +71,7 @@ rule run_benchmark:
 rule generate_answers:
     """Answer the test rows and the fixed prompts."""
     input:
-        server="results/eval/{model}/server.json",
+        server=model_server,
         model=served_model,
         rows=answered_rows,
     output:
@@ -89,7 +90,7 @@ rule generate_answers:
         places=["sets.*.path"],
         prompts=prompts_digest,
         datasets=lambda wildcards, input: [os.path.dirname(path) for path in input.rows],
-        model="results/models/{model}",
+        model=model_folder,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/generate_answers.py" --spec {params.spec:q} --log {log}'
         " --endpoint {input.server} --model {params.model} --datasets {params.datasets}"

@@ -32,6 +32,7 @@ from sftflow.manifests import write_text
 from sftflow.promptrows import file_rows, split_answer
 from sftflow.reasoningtags import parted
 from sftflow.records import read_rows
+from sftflow.seats import seat
 from sftflow.servedtokens import check_rows, varied
 from sftflow.serving import Server, compare_ids, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -258,7 +259,7 @@ def main(argv: list[str]) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line per request
     folders = {folder.name: folder for folder in args.datasets}
     prompts = [prompt for one in args.spec["sets"] for prompt in prompts_of(one, folders)]
-    with served(args.endpoint, args.model) as server:
+    with seat(args.endpoint), served(args.endpoint, args.model, args.spec["model"]) as server:
         template = ChatTemplate(server.tokenizer, server.model)
         check_tokens(server, template, prompts)
         rows = run(server, prompts, args.spec) if prompts else []

@@ -30,6 +30,7 @@ from sftflow.fitting import fits
 from sftflow.latency import Cell, Planned, client_session, closed_loop, plan, random_prompts
 from sftflow.manifests import write_json
 from sftflow.records import write_table
+from sftflow.seats import seat
 from sftflow.servercounts import check_seen, counters, footprint, server_view
 from sftflow.serving import Server, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
@@ -231,7 +232,7 @@ async def run_all(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any],
         "schema": SCHEMA,
         "model": spec["model"],
         "setup": {
-            "grid": {k: v for k, v in spec.items() if k not in ("model", "serve")},
+            "grid": {k: v for k, v in spec.items() if k not in ("model", "serve", "lora")},
             "server": {**server.settings, "max_model_len": server.max_model_len},
             "machine": hardware.machine(),
             "load_average": {"before": load[0], "after": load[1]},
@@ -254,7 +255,8 @@ async def run_all(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any],
 def main(argv: list[str]) -> None:
     """Reserve the server, measure, write."""
     args = stage_parser(__doc__, "endpoint", "model", "latency", "requests").parse_args(argv)
-    with served(args.endpoint, args.model, exclusive=True) as server:
+    name = args.spec["model"]
+    with seat(args.endpoint), served(args.endpoint, args.model, name, exclusive=True) as server:
         latency, rows = asyncio.run(run_all(server, args.spec))
     write_table(args.requests, rows, REQUESTS)
     write_json(args.latency, latency)

@@ -1,7 +1,7 @@
 """Measure a model's loss on held-out texts, on validation rows and on some training rows.
 
-reads   the model folder; texts (UTF-8); validation.parquet and train.parquet of each templated
-        folder
+reads   the model folder, and the adapter of a model that is not merged; texts (UTF-8);
+        validation.parquet and train.parquet of each templated folder
 writes  loss.json: {model, dtype, max_length, losses: {name: {value, stderr, n, unit,
         bits_per_byte, bytes}}, recitation: {folder: {train: {exact, prefix_tokens, asked_tokens},
         validation: {...}, recited: [ids of training rows]}}}, names of losses text.{text},
@@ -38,8 +38,11 @@ MAX_LENGTH = 1024  # window over a text (tokens), if the spec and the model allo
 Texts = dict[str, tuple[list[Scored], int]]  # name -> sequences, bytes of the scored tokens
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """Return model and tokenizer: float32 on a CPU, on a GPU bfloat16 if the weights are half."""
+def load(folder: Path, adapter: Path | None) -> tuple[Any, Any]:
+    """Return model and tokenizer: float32 on a CPU, on a GPU bfloat16 if the weights are half.
+
+    An adapter is put on the model, not merged into it.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -52,6 +55,10 @@ def load(folder: Path) -> tuple[Any, Any]:
         dtype="auto",
     )
     on_gpu = torch.cuda.is_available()
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
     half = model.dtype in (torch.bfloat16, torch.float16) and on_gpu
     dtype = torch.bfloat16 if half and torch.cuda.is_bf16_supported() else torch.float32
     return model.to("cuda" if on_gpu else "cpu", dtype).eval(), tokenizer
@@ -126,10 +133,11 @@ def main(argv: list[str] | None = None) -> None:
     """Load the model, run it over everything, write the losses."""
     parser = stage_parser(__doc__, "model", "loss", "rows")
     parser.add_argument("--templated", type=Path, nargs="*", default=[])
+    parser.add_argument("--adapter", type=Path)
     args = parser.parse_args(argv)
     spec, asked = args.spec, args.spec["memorisation"]
     import_models()
-    model, tokenizer = load(args.model)
+    model, tokenizer = load(args.model, args.adapter)
     limits = [spec.get("max_length"), getattr(model.config, "max_position_embeddings", None)]
     length = min([MAX_LENGTH, *(n for n in limits if n)])
     parts = held_out(spec["texts"], tokenizer, length)

@@ -20,6 +20,7 @@ from typing import Any
 from sftflow import benchmark
 from sftflow.hub import log_no_addresses
 from sftflow.manifests import replacing, write_json
+from sftflow.seats import seat
 from sftflow.serving import Server, served
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.suitetasks import load_tasks, own_tasks
@@ -114,11 +115,11 @@ def main(argv: list[str] | None = None) -> None:
     spec = args.spec
     log_no_addresses()
     # datasets keeps what it read, and would give old rows for a path whose file has changed.
-    with tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
+    with seat(args.endpoint), tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
         os.environ["HF_DATASETS_CACHE"] = cache
         own = own_tasks(spec)
         tasks = load_tasks(spec, own, args.dataset)
-        with served(args.endpoint, args.model) as server:
+        with served(args.endpoint, args.model, spec["model"]) as server:
             results, model = evaluate(tasks, spec, server)
     said = report(results, spec, own, model)
     with replacing(args.samples) as part:

@@ -1,6 +1,7 @@
 """Serve one model with vLLM until told to stop, and leave no process behind.
 
-reads   the model folder (config, weights, tokenizer, chat template)
+reads   the model folder (config, weights, tokenizer, chat template); folders of LoRA adapters, each
+        served under a name of its own beside the model
 writes  server.json (see sftflow/endpoint.py) at once, replaced as the state changes and
         removed at an ordered stop; vLLM's own log beside the stage's log (*.vllm.log)
 
@@ -30,6 +31,7 @@ from sftflow.endpoint import (
     write_endpoint,
 )
 from sftflow.engine import engine_command, engine_environment, engine_settings, on_cpu
+from sftflow.seats import seats_file
 from sftflow.stage import StageError, run_stage, stage_parser
 from sftflow.supervision import ServerProcess, StopRequest
 
@@ -175,8 +177,11 @@ def record_death(path: Path, error: StageError) -> None:
 def main(argv: list[str]) -> None:
     """Publish the endpoint, then run the server until stopped."""
     stop = StopRequest()
-    args = stage_parser(__doc__, "model", "endpoint").parse_args(argv)
-    spec = args.spec
+    parser = stage_parser(__doc__, "model", "endpoint")
+    parser.add_argument("--adapters", nargs="*", default=[], help="name=folder of LoRA adapters")
+    args = parser.parse_args(argv)
+    adapters = {name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapters)}
+    spec = {**args.spec, "adapters": adapters}
     log = (args.log or args.endpoint).with_suffix(".vllm.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -193,6 +198,7 @@ def main(argv: list[str]) -> None:
     logger.info("stopped: %s", stop.reason)
     # The key dies with the server. Snakemake removes the file too, whichever comes first.
     args.endpoint.unlink(missing_ok=True)
+    seats_file(args.endpoint).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,27 @@ def loss_rows(wildcards):
 
 def start_losses(wildcards):
     """Return the losses of the model that a run starts from."""
-    return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/loss.json"
+    return f"results/eval/{plan.start_of(CONFIG, wildcards.run)}/loss.json"
+
+
+def trained_losses(wildcards):
+    """Return the losses of the model that a run has made."""
+    return f"results/eval/{plan.forms(CONFIG, wildcards.run)[0]}/loss.json"
 
 
 def start_answers(wildcards):
     """Return the answers of the model that a run starts from."""
-    return f"results/eval/{CONFIG['runs'][wildcards.run]['base']}/generations.jsonl"
+    return f"results/eval/{plan.start_of(CONFIG, wildcards.run)}/generations.jsonl"
+
+
+def trained_answers(wildcards):
+    """Return the answers of the model that a run has made."""
+    return f"results/eval/{plan.forms(CONFIG, wildcards.run)[0]}/generations.jsonl"
+
+
+def loss_adapter(wildcards, input):
+    """Return the option that names the adapter of a model that is not merged."""
+    return f"--adapter {input.model[1]}" if plan.is_adapter(wildcards.model) else ""
 
 
 def run_preferences(wildcards):
@@ -104,20 +119,21 @@ def all_runs(wildcards):
 
 def models_spec():
     """Return what each model is and what was asked of it."""
-    entries = []
+    entries, preferred = [], plan.preference_runs(CONFIG)
     for model in MODELS:
-        run = CONFIG["runs"].get(model)
+        name = plan.run_of(CONFIG, model)
         entries.append(
             {
                 "name": model,
-                "kind": "tuned" if run else "base",
-                "base": run["base"] if run else None,
-                "run": model if run else None,
-                "dataset": run["dataset"] if run else None,
+                "kind": "tuned" if name else "base",
+                "base": plan.start_of(CONFIG, model),
+                "run": name,
+                "dataset": CONFIG["runs"][name]["dataset"] if name else None,
                 "suites": plan.model_suites(CONFIG, model),
                 "datasets": plan.model_datasets(CONFIG, model),
                 "templated": plan.model_keys(CONFIG, model),
-                **({"preferences": True} if run and run["dpo"] is not None else {}),
+                **({"preferences": True} if name in preferred else {}),
+                **({"form": "adapter"} if plan.is_adapter(model) else {}),
             }
         )
     return entries

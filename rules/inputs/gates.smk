@@ -9,10 +9,7 @@ def gates_spec():
     suites = {suite for model in models for suite in plan.model_suites(CONFIG, model)}
     return spec_text(
         rules=CONFIG["gates"]["rules"],
-        models=[
-            {"name": name, "base": CONFIG["runs"].get(name, {}).get("base")}
-            for name in models
-        ],
+        models=[{"name": name, "base": plan.start_of(CONFIG, name)} for name in models],
         suites=sorted(suites),
     )
 

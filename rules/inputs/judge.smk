@@ -98,12 +98,12 @@ def filled_digest(wildcards):
 def ratings_spec(wildcards):
     """Return which sheets are read, and which models are compared."""
     models = plan.sheet_models(CONFIG, wildcards.sheet)
-    starts = [(m, CONFIG["runs"][m]["base"]) for m in models if m in CONFIG["runs"]]
+    starts = [(model, plan.start_of(CONFIG, model)) for model in models]
     return spec_text(
         sheet=wildcards.sheet,
         filled=CONFIG["people"][wildcards.sheet]["filled"],
         models=models,
-        pairs=[[run, start] for run, start in starts if start in models],
+        pairs=[[model, start] for model, start in starts if start in models],
     )
 
 

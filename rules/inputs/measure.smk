@@ -4,6 +4,8 @@
 def latency_spec(wildcards):
     """Return grid, rates and the server's settings; limits are laid on the figures later."""
     asked = {k: v for k, v in CONFIG["latency"].items() if k != "slo"}
+    if plan.is_adapter(wildcards.model):
+        asked["lora"] = lora_settings(plan.start_of(CONFIG, wildcards.model))
     return spec_text(model=wildcards.model, serve=serve_settings(), **asked)
 
 

@@ -13,7 +13,7 @@ def all_manifests(wildcards):
     for dataset in CONFIG["datasets"]:
         wanted += [f"datasets/{dataset}/cleaned", f"datasets/{dataset}"]
     wanted += [f"templated/{key}" for key in TEMPLATED]
-    wanted += [f"models/{model}" for model in MODELS]
+    wanted += [f"models/{model}" for model in MODELS if not plan.is_adapter(model)]
     return sorted(f"results/{folder}/manifest.json" for folder in wanted)
 
 

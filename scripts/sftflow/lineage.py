@@ -32,7 +32,7 @@ def folders(spec: Mapping[str, Any]) -> list[str]:
     keys = [key for model in spec["models"] for key in model["templated"]]
     names += [f"templated/{key}" for key in dict.fromkeys(keys)]
     names += [f"runs/{run}" for run in spec["runs"]]
-    return names + [f"models/{model['name']}" for model in spec["models"]]
+    return names + [f"models/{m['name']}" for m in spec["models"] if m.get("form") != "adapter"]
 
 
 def manifests(results: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:

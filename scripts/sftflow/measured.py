@@ -50,7 +50,7 @@ def measurements(
     parts += [("loss", folder / "loss.json", loss_figures)]
     parts += [("memorisation", folder / "loss.json", memorisation_figures)]
     if model.get("preferences"):
-        path = results / "runs" / model["name"] / "preferences.json"
+        path = results / "runs" / model["run"] / "preferences.json"
         parts += [("preferences", path, preference_figures)]
     rows = []
     for group, path, figures in parts:

@@ -12,6 +12,9 @@ from typing import Any
 
 from sftflow.manifests import sha256_json
 
+# Ends the name of a model that is a start model with an adapter. No name in a config has a plus.
+ADAPTER = "+adapter"
+
 
 def _value_in_name(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
@@ -65,8 +68,8 @@ def sweeps(config: dict) -> dict[str, list[str]]:
 def ancestry(config: dict, model: str) -> list[str]:
     """Return a model, its start model, that one's start model ...; stops where it repeats."""
     chain = [model]
-    while chain[-1] in config["runs"]:
-        chain.append(config["runs"][chain[-1]]["base"])
+    while run := run_of(config, chain[-1]):
+        chain.append(config["runs"][run]["base"])
         if chain[-1] in chain[:-1]:
             break
     return chain
@@ -77,10 +80,57 @@ def root_base(config: dict, model: str) -> str:
     return ancestry(config, model)[-1]
 
 
+def run_of(config: dict, model: str) -> str | None:
+    """Return the run that made a model, None for a base."""
+    run = model.removesuffix(ADAPTER)
+    return run if run in config["runs"] else None
+
+
+def is_adapter(model: str) -> bool:
+    """Return whether a model is its start model with an adapter, unmerged."""
+    return model.endswith(ADAPTER)
+
+
+def forms(config: dict, run: str) -> list[str]:
+    """Return the models that are measured of a run: merged, as an adapter on its base, or both."""
+    served = config["runs"][run]["serve"]
+    found = [run] if served != "adapter" else []
+    return found if served == "merged" else [*found, run + ADAPTER]
+
+
 def models(config: dict) -> list[str]:
-    """Return every model that is measured: the runs and the models that they start from."""
-    used = {start for run in measured_runs(config) for start in ancestry(config, run)}
-    return [name for name in (*config["bases"], *config["runs"]) if name in used]
+    """Return every model that is measured: those of the runs and those that they start from."""
+    used = {start for run in measured_runs(config) for start in ancestry(config, run)[1:]}
+    used.update(tuned_models(config))
+    of_runs = (form for run in config["runs"] for form in (run, run + ADAPTER))
+    return [name for name in (*config["bases"], *of_runs) if name in used]
+
+
+def tuned_models(config: dict) -> list[str]:
+    """Return the measured models that runs have made."""
+    return [form for run in measured_runs(config) for form in forms(config, run)]
+
+
+def start_of(config: dict, model: str) -> str | None:
+    """Return the model that a model was trained from, None for a base."""
+    run = run_of(config, model)
+    return None if run is None else config["runs"][run]["base"]
+
+
+def model_folder(config: dict, model: str) -> str:
+    """Return the folder of the weights and the tokenizer that a model is served with."""
+    return f"results/models/{start_of(config, model) if is_adapter(model) else model}"
+
+
+def adapters_on(config: dict, start: str) -> list[str]:
+    """Return the measured adapters that one server serves: those on the same start model."""
+    mine = (model for model in tuned_models(config) if is_adapter(model))
+    return [model for model in mine if start_of(config, model) == start]
+
+
+def adapter_starts(config: dict) -> list[str]:
+    """Return the start models that are served with adapters."""
+    return _union([start_of(config, m)] for m in tuned_models(config) if is_adapter(m))
 
 
 def measured_runs(config: dict) -> list[str]:
@@ -89,10 +139,15 @@ def measured_runs(config: dict) -> list[str]:
 
 
 def comparisons(config: dict) -> list[tuple[str, str]]:
-    """Return each model to compare and the one it is held against: its start model, or as named."""
-    own = [(run, config["runs"][run]["base"]) for run in measured_runs(config)]
+    """Return each model to compare and the one it is held against.
+
+    That is its start model, for an adapter also its merged form, and whatever the config names.
+    """
+    own = [(model, start_of(config, model)) for model in tuned_models(config)]
+    both = [(model, run_of(config, model)) for model in tuned_models(config) if is_adapter(model)]
+    merged = [(model, run) for model, run in both if run in forms(config, run)]
     named = [(model, against) for model, against in config["comparisons"]]
-    return list(dict.fromkeys([*own, *named]))
+    return list(dict.fromkeys([*own, *merged, *named]))
 
 
 def preference_runs(config: dict) -> list[str]:
@@ -103,11 +158,20 @@ def preference_runs(config: dict) -> list[str]:
 def merged_runs(config: dict) -> list[str]:
     """Return the runs of which a model is made: to be measured, or for a run to start from."""
     starts = {run["base"] for run in config["runs"].values()}
-    return [name for name, run in config["runs"].items() if run["measure"] or name in starts]
+    return [
+        name
+        for name, run in config["runs"].items()
+        if (run["measure"] and name in forms(config, name)) or name in starts
+    ]
 
 
 def descendants(config: dict, model: str) -> list[str]:
-    """Return the measured runs that go back to ``model``, itself included if it is one."""
+    """Return the measured runs that go back to ``model``, its own included.
+
+    None starts from an adapter: what a run starts from is merged.
+    """
+    if is_adapter(model):
+        return [model.removesuffix(ADAPTER)]
     return [run for run in measured_runs(config) if model in ancestry(config, run)]
 
 
@@ -136,7 +200,8 @@ def judged_pairs(config: dict, judge: str) -> dict[str, tuple[str, str]]:
     """Return name -> (model, the one it is compared with) of the pairs of a judge."""
     pairs = config["judges"][judge]["pairs"]
     if pairs is None:
-        pairs = [(run, config["runs"][run]["base"]) for run in measured_runs(config)]
+        runs = measured_runs(config)
+        pairs = [(forms(config, run)[0], config["runs"][run]["base"]) for run in runs]
     return {f"{one}.vs.{other}": (one, other) for one, other in pairs}
 
 
@@ -147,7 +212,9 @@ def all_pairs(config: dict) -> list[str]:
 
 def sheet_models(config: dict, sheet: str) -> list[str]:
     """Return the models whose answers are on a scoring sheet."""
-    return config["people"][sheet]["models"] or models(config)
+    seconds = {form for run in measured_runs(config) for form in forms(config, run)[1:]}
+    named = config["people"][sheet]["models"]
+    return named or [model for model in models(config) if model not in seconds]
 
 
 def dataset_suites(config: dict, dataset: str) -> list[str]:

@@ -51,6 +51,7 @@ class Server:
     """A server that is ready, as its user sees it."""
 
     endpoint: Endpoint
+    model: str  # its name in requests: of the model itself, or of an adapter on it
     tokenizer: Any  # of the model folder, the one that the server has been compared with
     max_model_len: int  # prompt + answer (tokens)
 
@@ -58,11 +59,6 @@ class Server:
     def url(self) -> str:
         """Return the base URL of the OpenAI API, ending in /v1."""
         return self.endpoint.url
-
-    @property
-    def model(self) -> str:
-        """Return the model's name in requests."""
-        return self.endpoint.model
 
     @property
     def api_key(self) -> str:
@@ -90,19 +86,23 @@ class Server:
 
 
 @contextmanager
-def served(path: Path, model: Path, exclusive: bool = False) -> Iterator[Server]:
+def served(
+    path: Path, model: Path, name: str | None = None, exclusive: bool = False
+) -> Iterator[Server]:
     """Yield the server of ``path`` once it is ready, alone with it if ``exclusive``.
 
+    ``name`` is the one of its models that is asked, by default the one without an adapter.
     Raises StageError if it does not get ready, dies, or is not the same at the end.
     """
     take_a_thread()
     tokenizer = talking_tokenizer(model)  # while the server starts
     endpoint = wait_until_serving(path)
+    name = name or endpoint.model
     with reserved(path, endpoint, exclusive), witnessed(path, endpoint):
-        check_prompts(endpoint, tokenizer)
+        check_prompts(endpoint, name, tokenizer)
         card = json.loads(ask(endpoint, "/v1/models"))["data"][0]
-        yield Server(endpoint, tokenizer, card["max_model_len"])
-        check_prompts(endpoint, tokenizer)
+        yield Server(endpoint, name, tokenizer, card["max_model_len"])
+        check_prompts(endpoint, name, tokenizer)
 
 
 def take_a_thread() -> None:
@@ -224,18 +224,18 @@ def reserved(path: Path, endpoint: Endpoint, exclusive: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def check_prompts(endpoint: Endpoint, tokenizer: Any) -> None:
-    """Ask for one token; raise StageError unless the server saw the prompt that we would send."""
+def check_prompts(endpoint: Endpoint, name: str, tokenizer: Any) -> None:
+    """Ask a model for a token; raise StageError unless the server saw the prompt that we mean."""
     for probe in PROBES:
         body = {
-            "model": endpoint.model,
+            "model": name,
             "messages": list(probe),
             "max_tokens": 1,
             "temperature": 0,
             "return_token_ids": True,
         }
         answer = _chat(endpoint, body)
-        compare_ids(answer.get("prompt_token_ids"), prompt_ids(tokenizer, probe), endpoint.model)
+        compare_ids(answer.get("prompt_token_ids"), prompt_ids(tokenizer, probe), name)
 
 
 def _chat(endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:

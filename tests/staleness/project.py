@@ -18,7 +18,8 @@ from staleness.warm import Warm
 REPO = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "profiles", "envs", "config")
 # A job that runs, alone or in a group; its wildcards stand some lines below.
-TARGETS = ("all", "data", "tokens", "models", "scores", "serve_model", "serve_generator")
+TARGETS = ("all", "data", "tokens", "models", "scores", "serve_model", "serve_adapters")
+TARGETS += ("serve_generator",)
 STARTED = re.compile(r"\s*(?:local)?rule (\w+):$")
 
 TASK = """\

@@ -38,11 +38,12 @@ class Supervisor:
     """serve_model.py on the stand-in, in a folder of its own."""
 
     def __init__(self, folder: Path, behaviour: str = "serve", shell: bool = False, **spec) -> None:
+        adapters = spec.pop("adapters", [])
         self.path = folder / "server.json"
         self.log = folder / "serve.log"
         command = [sys.executable, str(SCRIPTS / "serve_model.py"), "--log", str(self.log)]
         command += ["--spec", json.dumps({**SPEC, **spec}), "--model", str(folder)]
-        command += ["--endpoint", str(self.path)]
+        command += ["--endpoint", str(self.path), "--adapters", *adapters]
         if shell:  # a shell that does not exec: it stays between the parent and the supervisor
             command = ["bash", "-c", '"$@"; exit $?', "bash", *command]
         self.process = subprocess.Popen(

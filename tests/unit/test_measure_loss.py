@@ -116,7 +116,7 @@ def test_loss_and_recitation_of_training_and_validation_rows(tmp_path, monkeypat
     }
     for name, rows in sides.items():
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
-    monkeypatch.setattr(measure_loss, "load", lambda _: (Counting(), Spelling()))
+    monkeypatch.setattr(measure_loss, "load", lambda *_: (Counting(), Spelling()))
     Counting.dtype, Counting.config.max_position_embeddings = "torch.float32", 64
 
     def measure(rows):

@@ -13,6 +13,7 @@ CONFIG = {
             "reasoning": "train",
             "suites": suites,
             "measure": True,
+            "serve": "merged",
         }
         for name, base, dataset, length, suites in [
             ("one", "tiny", "a", 64, ["s"]),
@@ -54,6 +55,50 @@ def test_a_run_may_start_from_a_run():
     assert plan.root_base(CONFIG, "two") == "tiny"
 
 
+def served(**how):
+    """Return CONFIG with other forms of serving some runs."""
+    runs = {name: {**run, "serve": how.get(name, "merged")} for name, run in CONFIG["runs"].items()}
+    return {**CONFIG, "runs": runs, "comparisons": [], "people": {"p": {"models": None}}}
+
+
+def test_each_form_of_a_run_is_a_model_of_its_own():
+    config = served(three="adapter", long="both")
+    known = plan.models(config)
+    assert known == ["tiny", "one", "two", "three+adapter", "long", "long+adapter"]
+    assert plan.merged_runs(config) == ["one", "two", "long"]
+    assert plan.tuned_models(config) == known[1:]
+    assert [plan.run_of(config, model) for model in known[-3:]] == ["three", "long", "long"]
+    assert plan.start_of(config, "two") == "one" and plan.start_of(config, "tiny") is None
+    assert plan.ancestry(config, "long+adapter") == ["long+adapter", "tiny"]
+    assert plan.model_folder(config, "long+adapter") == "results/models/tiny"
+    assert plan.model_folder(config, "long") == "results/models/long"
+
+
+def test_adapters_of_one_start_model_share_a_server():
+    config = served(two="adapter", three="adapter", long="both")
+    assert plan.adapter_starts(config) == ["one", "tiny"]
+    assert plan.adapters_on(config, "tiny") == ["three+adapter", "long+adapter"]
+    assert plan.adapters_on(config, "one") == ["two+adapter"]
+    assert plan.adapter_starts(CONFIG) == []
+
+
+def test_an_adapter_is_measured_as_its_run_is_and_compared_with_its_merged_form():
+    config = served(one="both", two="adapter")
+    assert plan.model_suites(config, "one") == ["s", "t"]  # two starts from it
+    assert plan.model_suites(config, "one+adapter") == ["s"]  # and not from that
+    assert plan.model_datasets(config, "two+adapter") == ["b"]
+    pairs = plan.comparisons(config)
+    assert ("one+adapter", "tiny") in pairs and ("one+adapter", "one") in pairs
+    assert [pair for pair in pairs if pair[0] == "two+adapter"] == [("two+adapter", "one")]
+
+
+def test_judges_and_people_see_one_form_of_a_run():
+    config = {**served(one="both", three="adapter"), "judges": {"j": {"pairs": None}}}
+    judged = list(plan.judged_pairs(config, "j"))
+    assert judged == ["one.vs.tiny", "two.vs.one", "three+adapter.vs.tiny", "long.vs.tiny"]
+    assert plan.sheet_models(config, "p") == ["tiny", "one", "two", "three+adapter", "long"]
+
+
 def test_runs_that_need_the_same_tokens_share_them():
     keys = {run: plan.templated_key(CONFIG, run) for run in CONFIG["runs"]}
     assert keys["one"] == keys["three"]
@@ -70,9 +115,10 @@ def test_names_of_a_sweep_are_names():
 
 def test_a_dataset_is_compared_with_the_suites_of_all_that_it_goes_into():
     runs = {
-        "first": {"base": "b", "dataset": "d", "suites": ["s"], "measure": True},
-        "second": {"base": "first", "dataset": "e", "suites": ["t"], "measure": True},
+        "first": {"base": "b", "dataset": "d", "suites": ["s"]},
+        "second": {"base": "first", "dataset": "e", "suites": ["t"]},
     }
+    runs = {name: {**run, "measure": True, "serve": "merged"} for name, run in runs.items()}
     datasets = {
         name: {"mix": {}, "decontaminate": {"action": action}}
         for name, action in (("d", "warn"), ("e", "drop"), ("f", "warn"), ("g", "off"))

@@ -51,6 +51,21 @@ def test_a_user_waits_until_the_server_is_up(supervisor, tokenizer):
         assert server.prompt_ids([{"role": "user", "content": "abc"}]) == [3]
 
 
+def test_an_adapter_is_asked_by_its_own_name(tmp_path, tokenizer):
+    lora = {"max_loras": 2, "max_lora_rank": 8}
+    one = Supervisor(tmp_path, lora=lora, adapters=["r8+adapter=results/runs/r8/adapter"])
+    try:
+        assert one.reach("serving")["settings"]["lora"] == lora
+        with served(one.path, Path("m"), "r8+adapter") as server:
+            assert server.model == "r8+adapter" and server.endpoint.model == "toy"
+            assert server.max_model_len == 64
+        with pytest.raises(StageError, match=r"404.*The model r4\+adapter does not exist"):
+            with served(one.path, Path("m"), "r4+adapter"):
+                raise AssertionError("not ready")
+    finally:
+        one.stop()
+
+
 def test_other_prompt_tokens_are_an_error(supervisor, tokenizer):
     tokenizer.shift = 1
     supervisor.reach("serving")

@@ -17,6 +17,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--host")
 parser.add_argument("--port", type=int)
 parser.add_argument("--served-model-name")
+parser.add_argument("--lora-modules", nargs="*", type=json.loads, default=[])
 args, _ = parser.parse_known_args()
 behaviour = os.environ["FAKE_VLLM"]
 
@@ -46,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self.allowed():
             return
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["model"] not in [args.served_model_name, *(m["name"] for m in args.lora_modules)]:
+            self.answer({"error": {"message": f"The model {asked['model']} does not exist."}}, 404)
+            return
         said = [len(m["content"]) for m in asked["messages"]]
         if said[-1] == 13:  # "connection cut"
             self.close_connection = True
