@@ -16,6 +16,7 @@ from markupsafe import Markup
 from sftflow import (
     checkpointsection,
     figures,
+    formsection,
     gatesection,
     judgements,
     lineage,
@@ -106,6 +107,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "ships": gatesection.all_shipping(results, models),
         "compared": compared_said,
         "in_context": in_context,
+        "forms": formsection.form_tables(models, summary, against, known),
         "opinions": opinions,
         "before": before,
         "folded": len(compared) > MOST_VERDICTS,
@@ -162,8 +164,9 @@ def first_screen(
     wrong = {m["name"]: defects(compared.get(m["name"], []), m["datasets"]) for m in models}
     named = {name: {one for d in found for one in d.measures} for name, found in wrong.items()}
     said = [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies, named[m]) for m in told]
+    run_of = {m["name"]: m["run"] for m in models}
     for one in said:
-        one["findings"] += judgements.findings(judged.get(one["model"]))
+        one["findings"] += judgements.findings(judged.get(run_of[one["model"]]))
         one["defects"] = wrong[one["model"]]
     for line in lines:
         line["defects"] = list(dict.fromkeys(d.name for d in wrong[line["model"]]))

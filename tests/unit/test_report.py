@@ -58,6 +58,7 @@ EMPTY = {
     "headline_name": "",
     "compared": [],
     "in_context": [],
+    "forms": [],
     "opinions": {"judged": [], "people": []},
     "speed": {key: [] for key in ("fits", "plots", "fit_plot", "cells", "setup", "models")}
     | {"warnings": [], "own_lengths": [], "rates": [], "servers": [], "limits": {}}

@@ -1,0 +1,86 @@
+"""A run that is served merged and as an adapter, beside each other on the page."""
+
+import copy
+import json
+import shutil
+
+import pytest
+from lxml import html
+
+import build_report
+import summarize_results
+from report_fixture import SPEC, write_results
+from sftflow.formsection import form_tables
+from sftflow.summary import Measurement
+
+ADAPTER = "support+adapter"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Return the page of results in which the adapter answers as the merged model does."""
+    results = write_results(tmp_path_factory.mktemp("forms") / "results")
+    shutil.copytree(results / "eval/support", results / f"eval/{ADAPTER}")
+    latency = results / f"eval/{ADAPTER}/latency.json"
+    said = json.loads(latency.read_text())
+    said["footprint"]["start_s"] = 43.0
+    latency.write_text(json.dumps(said))
+    spec = copy.deepcopy(SPEC)
+    spec["models"].append({**spec["models"][1], "name": ADAPTER, "form": "adapter"})
+    spec["comparisons"].append([ADAPTER, "support"])
+    against = json.loads((results / "eval/support/against/tiny.json").read_text())
+    against |= {"model": ADAPTER, "against": "support"}
+    against["answers"] = {"tickets": {"n": 40, "identical": 39}}
+    (results / f"eval/{ADAPTER}/against/support.json").write_text(json.dumps(against))
+    common = ["--spec", json.dumps(spec), "--results", str(results)]
+    summarize_results.main([*common, "--summary", str(results / "summary.csv")])
+    build_report.main([*common, "--html", str(results / "report.html")])
+    return html.fromstring((results / "report.html").read_text(encoding="utf-8"))
+
+
+def cells(page):
+    """Return measure -> its cells of the section of forms."""
+    found = {}
+    for row in page.xpath("//section[@id='forms']//tbody/tr[td]"):
+        name, *values = (" ".join("".join(cell.itertext()).split()) for cell in row)
+        found[name] = values
+    return found
+
+
+def test_both_forms_stand_beside_each_other(page):
+    found = cells(page)
+    (titles,) = page.xpath("//section[@id='forms']//thead/tr")
+    assert [cell.text for cell in titles] == ["Measure", "merged", "adapter", "adapter − merged"]
+    exact = found["tickets.exact_match (scores)"]
+    assert exact[0] == exact[1] == "0.965 ± 0.013"
+    assert found["b (ms)"][0].startswith("13.4")
+    assert found["start of the server (s)"] == ["21.5", "43.0", "+21.5"]
+    assert "first token (ms, median) [p128,o64,c1]" in found
+    # 9 bytes of weights each, as the fixture's manifests have it
+    assert "weights on disk (MiB)" in found
+    text = " ".join(page.xpath("//section[@id='forms']")[0].itertext())
+    assert "39 of 40 answers are word for word the same" in " ".join(text.split())
+
+
+def test_the_adapter_has_the_verdict_of_its_run_and_lacks_nothing(page):
+    assert page.xpath("//h3[text()='Not there when this page was made']") == []
+    names = [node.text for node in page.xpath("//div[@class='verdict']/*[1]")]
+    assert len(names) == 2 and any(name.startswith(f"{ADAPTER} is better") for name in names)
+
+
+def measured(model, metric, value):
+    return Measurement(model, "tuned", "scores", metric, value)
+
+
+def test_a_run_of_one_form_has_no_table():
+    models = [{"name": "r", "kind": "tuned", "run": "r"}, {"name": "b", "kind": "base"}]
+    assert form_tables(models, [measured("r", "t.f1", 0.5)], {}, {}) == []
+
+
+def test_what_one_form_lacks_is_not_made_up():
+    models = [{"name": "r", "kind": "tuned", "run": "r"}]
+    models.append({"name": "r+adapter", "kind": "tuned", "run": "r", "form": "adapter"})
+    rows = [measured("r", "t.f1", 0.5), measured("r+adapter", "t.bleu", 3.0)]
+    (table,) = form_tables(models, rows, {}, {})
+    said = {row["name"]: row["values"] for _, part in table["groups"] for row in part}
+    assert said == {"t.f1 (scores)": [rows[0], None], "t.bleu (scores)": [None, rows[1]]}
