@@ -4,7 +4,7 @@ reads   summary.csv; runs/{run}/manifest.json; datasets/{dataset}/SHA256SUMS
 keeps   log/{model}.jsonl: a line for each version that was measured (versionlog.py), only added to
 writes  history.json: {models: {name: {past: [{version, date, reason, metrics}], now: {version,
         reason}}}}, metrics {"group/metric": [value, stderr, n]}, oldest first
-spec    models: list of {name, datasets: [names], suites and texts: {name: digest}}
+spec    models: list of {name, run, datasets: [names], suites and texts: {name: digest}}
 
 The log is read and added to by this stage alone and is no output of it: a rerun must not take away
 what can't be made again. Where nothing was measured before, ``past`` is empty, and the same work
@@ -35,7 +35,7 @@ def rows_tested(folder: Path) -> str | None:
 
 def made(results: Path, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a model rests on; raise StageError naming a manifest that can't be read."""
-    path = results / "runs" / model["name"] / "manifest.json"
+    path = results / "runs" / model["run"] / "manifest.json"
     try:
         tests = {name: rows_tested(results / "datasets" / name) for name in model["datasets"]}
         return made_from(read_manifest(path), {**model, "tests": tests})

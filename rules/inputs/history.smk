@@ -37,7 +37,8 @@ def history_spec():
     return spec_text(
         models=[
             {
-                "name": run,
+                "name": plan.forms(CONFIG, run)[0],
+                "run": run,
                 "datasets": plan.model_datasets(CONFIG, run),
                 "suites": {s: suite_digest(s) for s in plan.model_suites(CONFIG, run)},
                 "texts": texts,

@@ -36,6 +36,8 @@ def _way(model: Mapping[str, Any], spec: Mapping[str, Any], known: Manifests) ->
         steps += [_step("tokens", key, f"templated/{key}", known) for key in keys]
         steps += [_step("start model", run["base"], f"models/{run['base']}", known)]
         steps += [_step("training", training, f"runs/{training}", known)]
+    if model.get("form") == "adapter":  # the training's own
+        return steps
     return [*steps, _step("model", name, f"models/{name}", known)]
 
 

@@ -16,7 +16,13 @@ from sftflow.summary import Measurement, write_summary
 from sftflow.versionlog import MOST_LINES, MOST_METRICS, metrics_of, reason, with_present
 from sftflow.versionsection import followed
 
-MODEL = {"name": "m", "datasets": ["d"], "suites": {"s": "0a"}, "texts": {"general": "0b"}}
+MODEL = {
+    "name": "m",
+    "run": "m",
+    "datasets": ["d"],
+    "suites": {"s": "0a"},
+    "texts": {"general": "0b"},
+}
 
 
 def project(folder, **changes):
