@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # These share runs that take minutes (fixtures `finished` and `real`, the project of staleness/):
 # one worker makes such a run once, for all of them.
 TOGETHER = {
+    "tests/e2e/test_adapters.py": "default",
     "tests/e2e/test_default.py": "default",
     "tests/e2e/test_realdata.py": "default",
     "tests/e2e/test_snakemake_report.py": "default",
