@@ -131,6 +131,7 @@ rule list_trials:
         code=code("list_trials"),
         packages=packages(),
         spec=list_spec,
+        times=trial_times,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/list_trials.py" --spec {params.spec:q} --log {log}'
-        " --trials {input.trials} --search {output.search}"
+        " --times {params.times:q} --trials {input.trials} --search {output.search}"

@@ -3,14 +3,15 @@
 reads   trial.json and trained/ of every trial
 writes  search.json: {run, sampler, space: {key: dimension}, best: number, trials: [{trial, round,
         settings, loss, diverged, verdicts: [{name, sentence}], steps, seconds}]}
-spec    run, sampler, space; rounds: {number: round}; seconds: {number: how long it took, or null}
+spec    run, sampler, space; rounds: {number: round}
 
-Apart from choose_trial, so that another way of judging, or a trial that took longer, touches no
-model.
+--times is {number: seconds that it took, or null}; no part of --spec, for nothing rests on it.
+Apart from choose_trial, so that another way of judging touches no model.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from sftflow.stage import run_stage, stage_parser
 from sftflow.trials import best_trial, read_trial
 
 
-def told(path: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what is said of the trial of a trial.json."""
+def told(path: Path, spec: dict[str, Any], times: dict[str, float | None]) -> dict[str, Any]:
+    """Return what is said of the trial of a trial.json; ``times`` in seconds."""
     trial = read_trial(path)
     number = str(trial.pop("trial"))
     trial.pop("run")
@@ -31,7 +32,7 @@ def told(path: Path, spec: dict[str, Any]) -> dict[str, Any]:
         **trial,
         "trial": int(number),
         "round": spec["rounds"][number],
-        "seconds": spec["seconds"][number],
+        "seconds": times[number],
         "steps": None,
         "verdicts": [{"name": "diverged", "sentence": trial["diverged"]}],
     }
@@ -54,10 +55,11 @@ def main(argv: list[str] | None = None) -> None:
     """Read every trial and write the table."""
     parser = stage_parser(__doc__, "search")
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="trial.json of each")
+    parser.add_argument("--times", type=json.loads, required=True, help="seconds of each; JSON")
     args = parser.parse_args(argv)
     spec = args.spec
     best = best_trial(map(read_trial, args.trials))
-    trials = sorted((told(path, spec) for path in args.trials), key=lambda trial: trial["trial"])
+    trials = sorted((told(p, spec, args.times) for p in args.trials), key=lambda one: one["trial"])
     write_json(
         args.search,
         {

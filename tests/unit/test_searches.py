@@ -248,9 +248,9 @@ def test_the_list_says_what_came_of_each_trial(tmp_path):
         "sampler": "random",
         "space": {"lora.r": RANK},
         "rounds": {"1": 1, "2": 1},
-        "seconds": {"1": 4.5, "2": None},
     }
-    argv = ["--spec", json.dumps(spec), "--trials", *map(str, paths)]
+    times = json.dumps({"1": 4.5, "2": None})
+    argv = ["--spec", json.dumps(spec), "--times", times, "--trials", *map(str, paths)]
     list_trials.main([*argv, "--search", str(tmp_path / "search.json")])
     said = json.loads((tmp_path / "search.json").read_text())
     assert said["best"] == 1
