@@ -26,6 +26,7 @@ def search_faults(config: dict, check: Check) -> list[str]:
         faults += shapes
         if run["dpo"] is not None:
             faults.append(f"{key}: stands beside dpo, which is not searched; sweep the run instead")
+        faults += [f"{key}: {fault}" for fault in _beside(run["training"])]
         dataset = config["datasets"].get(run["dataset"])
         if dataset is not None and not dataset["split"]["validation"]:
             faults.append(
@@ -33,6 +34,17 @@ def search_faults(config: dict, check: Check) -> list[str]:
                 "validation rows; set its split.validation"
             )
     return faults
+
+
+def _beside(training: dict) -> Iterator[str]:
+    """Yield what trials don't do: they are compared by the loss alone, and tell no tracker."""
+    off = {"eval_generation": None, "metric_for_best_model": "loss", "report_to": []}
+    for option, value in off.items():
+        if training[option] != value:
+            yield (
+                f"goes by validation loss alone; leave training.{option} out, and train the best "
+                "settings in a run of their own for it"
+            )
 
 
 def _space_faults(run: dict) -> Iterator[str]:

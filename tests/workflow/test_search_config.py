@@ -89,6 +89,10 @@ BROKEN = {
         searched(run={"dpo": {}}) | {"sources": {"mine": {**PAIRS, "path": "rows.jsonl"}}},
         f"{HERE}: stands beside dpo, which is not searched",
     ),
+    "a score that chooses": (
+        searched(run={"training": {"report_to": ["tensorboard"]}}),
+        f"{HERE}: goes by validation loss alone; leave training.report_to out",
+    ),
     "an unknown sampler": (searched(sampler="bayes"), f"{HERE}.sampler: 'bayes' is not known"),
     "nothing searched": (searched({}), f"{HERE}.space: is empty"),
 }
