@@ -89,6 +89,7 @@ DIGESTS = cutoff.install(
         "limits",
         "memory",
         "trackers",
+        "times",
         *(() if CONFIG["track_versions"] else ("packages",)),
     ),
 )

@@ -325,6 +325,7 @@ class Run:
         rows = history_rows(trainer.state.log_history, more)
         write_text(args.history, history_csv(rows, more.values()))
         write_answers(trainer, self.folder / "samples", args.samples)
+        self.rehearsal.keep(args.checkpoints.parent)
         write_manifest(
             args.manifest,
             stage=self.stage,
@@ -349,7 +350,6 @@ class Run:
             processes=trainer.args.world_size,
             threads=torch.get_num_threads(),
             tokenizer_sha256=self.digests["tokenizer_sha256"],
-            memory=self.rehearsal.record(),
         )
         remove_others(args.checkpoints, self.fingerprint)
 

@@ -71,7 +71,7 @@ class Judgement:
         """Return the digest of an input as far as a later stage reads it.
 
         What a manifest says of that stage's own inputs is for people: a raw file that came out
-        as the same records makes no page stale. Nor does what was measured of a process.
+        as the same records makes no page stale.
         """
         if not path.endswith("/manifest.json"):
             return self.digests.content(path)
@@ -79,7 +79,7 @@ class Judgement:
             said = read_manifest(path)
         except ValueError:
             return self.digests.content(path)
-        return sha256_json({k: v for k, v in said.items() if k not in ("inputs", "memory")})
+        return sha256_json({key: value for key, value in said.items() if key != "inputs"})
 
     def verdict(self, job: Any, undecided: Iterable[str] = ()) -> Verdict:
         """Return why a job is stale; empty if it is not."""

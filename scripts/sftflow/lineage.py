@@ -13,7 +13,6 @@ from typing import Any
 from sftflow.figures import plain
 from sftflow.manifests import read_manifest
 from sftflow.measured import read_object
-from sftflow.memorysection import memory_told
 from sftflow.stage import StageError
 
 Manifests = Mapping[str, Mapping[str, Any]]  # folder under results -> manifest
@@ -197,7 +196,6 @@ def run_row(
             "averaged_eval_loss", counts.get("best_eval_loss", min(validation, default=None))
         ),
         "computed": computed_share(counts, training),
-        "memory": memory_told(manifest.get("memory")),
         "merged": merge_proof(known.get(f"models/{name}", {})),
         "settings": flat_settings({**shown, **facts}),
     }

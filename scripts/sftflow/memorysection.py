@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from sftflow.measured import read_object
+from sftflow.peakmemory import KEPT
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "head", "other")
 
@@ -13,10 +17,15 @@ def size(number: int) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
 
 
+def kept_memory(folder: Path) -> dict[str, Any] | None:
+    """Return what a training used; None where that is not known."""
+    return read_object(folder / KEPT) if (folder / KEPT).exists() else None
+
+
 def memory_told(memory: Mapping[str, Any] | None) -> str | None:
     """Return a run's peak and estimate in a sentence; None if neither is known.
 
-    ``memory`` is that of its manifest: estimate, longest_batch, peak_bytes, each may be null.
+    ``memory``: estimate, longest_batch, peak_bytes, each may be null.
     """
     memory = memory or {}
     peak, guess, longest = (memory.get(k) for k in ("peak_bytes", "estimate", "longest_batch"))

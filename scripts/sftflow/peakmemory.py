@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+KEPT = "memory.json"  # in a run's folder: what its training used
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

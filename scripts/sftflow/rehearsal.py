@@ -25,7 +25,8 @@ import torch
 from transformers import TrainerCallback
 
 from sftflow.lacksmemory import is_lack_of_memory, lack_of_memory
-from sftflow.peakmemory import Peak, device_bytes
+from sftflow.manifests import write_json
+from sftflow.peakmemory import KEPT, Peak, device_bytes
 from sftflow.roworder import batches, longest_batch
 from sftflow.stage import StageError, console
 
@@ -100,14 +101,15 @@ class Rehearsal(TrainerCallback):
         self.longest: dict[str, int] | None = None  # the batch: rows, tokens computed for it
         self.doing = ""
 
-    def record(self) -> dict[str, Any]:
-        """Return what was estimated, tried and used; null where no step was taken."""
-        state, first = self.trainer.state, self.trainer._initial_global_step
-        return {
-            "estimate": self.told["estimate"],
-            "longest_batch": self.longest,
-            "peak_bytes": self.peak.bytes() if state.global_step > first else None,
-        }
+    def keep(self, folder: Path) -> None:
+        """Write down what was estimated, tried and used, unless no step was taken.
+
+        The peak differs a little each time, so it is in no manifest: those are the same bytes for
+        the same work.
+        """
+        if self.trainer.state.global_step > self.trainer._initial_global_step:
+            told = {"estimate": self.told["estimate"], "longest_batch": self.longest}
+            write_json(folder / KEPT, told | {"peak_bytes": self.peak.bytes()})
 
     @contextmanager
     def lack_told(self, doing: Callable[[], str]) -> Iterator[None]:

@@ -33,6 +33,7 @@ from sftflow.comparisonsection import comparison_section
 from sftflow.dataoverview import data_section
 from sftflow.defects import defects
 from sftflow.incontextreport import in_context_findings, in_context_section
+from sftflow.memorysection import kept_memory, memory_told
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.pagetemplates import TEMPLATES, page_templates
@@ -116,6 +117,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "answers": answer_section(answered, ranked, spec),
         "runs": [
             lineage.run_row(name, run, known, history.get(name))
+            | {"memory": memory_told(kept_memory(results / "runs" / name))}
             | {"judged": judgements.shown(judged.get(name))}
             for name, run in spec["runs"].items()
         ],
