@@ -38,7 +38,7 @@ MAX_LENGTH = 1024  # window over a text (tokens), if the spec and the model allo
 Texts = dict[str, tuple[list[Scored], int]]  # name -> sequences, bytes of the scored tokens
 
 
-def load(folder: Path, adapter: Path | None) -> tuple[Any, Any]:
+def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     """Return model and tokenizer: float32 on a CPU, on a GPU bfloat16 if the weights are half.
 
     An adapter is put on the model, not merged into it.

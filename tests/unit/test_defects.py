@@ -173,7 +173,10 @@ def test_of_many_models_the_table_names_what_is_wrong_with_each():
         return Measurement(model, "tuned", "scores", "d.ended", share, 0.01, 100)
 
     names = [f"run-{i}" for i in range(5)]
-    models = [MODELS[0], *({**MODELS[1], "name": name} for name in names)]
+    models = [
+        {**MODELS[0], "run": None},
+        *({**MODELS[1], "name": name, "run": name} for name in names),
+    ]
     rows = [ended(name, 0.1 if name == "run-3" else 1.0) for name in ("start", *names)]
     compared = compared_models(rows, models)
     said = report.first_screen(
