@@ -17,40 +17,27 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sftflow.adapters import convert_moved, keep_initial, tidy_adapter
+from sftflow.adapters import keep_initial
 from sftflow.adapting import moves_weights, prepare
-from sftflow.bestcheckpoint import best_counts, best_of, evaluations_since_best, had_stopped
-from sftflow.checkpointanswers import (
-    asked_digests,
-    let_answer,
-    scoring_packages,
-    write_answers,
-)
-from sftflow.checkpoints import alone, fingerprint, newest_valid, remove_others, step_of
-from sftflow.folders import START_SUMS, check_payloads, make_readable
-from sftflow.history import history_csv, history_rows
+from sftflow.bestcheckpoint import best_counts, best_of
+from sftflow.checkpointanswers import asked_digests, let_answer, scoring_packages
+from sftflow.checkpoints import alone, fingerprint, remove_others
+from sftflow.folders import START_SUMS, check_payloads
 from sftflow.jobs import project_path
 from sftflow.launching import SHARDED, is_first, is_launched, launch_again
-from sftflow.manifests import (
-    canonical_json,
-    read_manifest,
-    sha256_file,
-    write_manifest,
-    write_text,
-)
+from sftflow.manifests import canonical_json, read_manifest, sha256_file
 from sftflow.methods import METHODS
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
+from sftflow.resuming import newest_to_resume, stopped_early
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.trainrows import check_labels, check_same_tokenizer, load_rows
 
@@ -115,6 +102,7 @@ class Run:
         from sftflow.averaging import average_of
         from sftflow.ewc import anchor_of
         from sftflow.packing import check_rows_are_apart, packed_rows
+        from sftflow.rates import own_optimizer
         from sftflow.rehearsal import Rehearsal
         from sftflow.trainer import score_trained_positions_only
         from sftflow.training import schedule, start_model
@@ -156,7 +144,7 @@ class Run:
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
         trainer.ranked = spec["method"] == "adalora"
-        trainer.own_optimizer = self._optimizer()
+        trainer.own_optimizer = own_optimizer(spec)
         trainer.best = self.best
         place, end = self.folder / "samples", self.templated["end_of_turn"]["id"]
         let_answer(trainer, spec["training"], self.prompts, place, end)
@@ -215,24 +203,17 @@ class Run:
             callbacks.append(EarlyStopping(self.patience, self.best))
         return callbacks
 
-    def _optimizer(self) -> Any:
-        """Return what makes this run's optimizer, None for the trainer's own."""
-        from sftflow.rates import layered_optimizer, lora_plus_optimizer
-
-        decay = self.spec["training"]["layerwise_lr_decay"]
-        ratio = self.spec.get("lora", {}).get("lr_ratio")
-        if decay is not None:
-            return partial(layered_optimizer, decay=decay)
-        return None if ratio is None else partial(lora_plus_optimizer, ratio=ratio)
-
     def fit(self, trainer: Any) -> dict[str, Any]:
         """Train to the end, from the newest valid checkpoint if there is one; return counts."""
+        spec = self.spec
         parameters = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
         trainable = sum(n for n, trained in parameters if trained)
         if trainable == 0:
             raise StageError("no parameter is trainable; look at method and its target_modules")
         with trainer.args.main_process_first(local=False):
-            newest, notes = self._newest()
+            newest, notes = newest_to_resume(
+                self.folder, self.plan.steps, spec["training"], self.best
+            )
         if newest:
             notes.append(f"continuing from {newest.name}")
         for note in notes if is_first() else ():
@@ -240,7 +221,7 @@ class Run:
         self._train(trainer, newest)
         state = trainer.state
         best = state.best_global_step
-        keep_best = self.spec["training"]["load_best_model_at_end"] and best
+        keep_best = spec["training"]["load_best_model_at_end"] and best
         averaged = self._averaged(trainer)
         if keep_best and not averaged and best != state.global_step:
             trainer.load_best()
@@ -272,86 +253,32 @@ class Run:
         loss = trainer.validation_loss() if trainer.eval_dataset is not None else None
         return {"averaged_steps": trainer.average.steps, "averaged_eval_loss": loss}
 
-    def _newest(self) -> tuple[Path | None, list[str]]:
-        """Return the checkpoint to go on from, None at the start, and what is to be said."""
-        newest, notes = newest_valid(self.folder, self._last_step_to_resume())
-        while newest and self.patience and had_stopped(newest, self.patience, self.best):
-            # The trainer would take a step more: it comes to its early end again instead.
-            newest, more = newest_valid(self.folder, step_of(newest) - 1)
-            notes += more
-        return newest, notes
-
-    def _last_step_to_resume(self) -> int:
-        """Return the last step from which the trainer goes on as if it had never stopped.
-
-        transformers (5.19) looks at max_steps after a step only: continued at the last one, in
-        the middle of an epoch, it takes one more. At the end of an epoch it does not.
-        """
-        return self.plan.steps - (1 if self.spec["training"]["max_steps"] else 0)
-
     def _train(self, trainer: Any, newest: Path | None) -> None:
         """Train; raise StageError if memory runs out or a signal asks to stop."""
         with self.rehearsal.lack_told(lambda: f"step {trainer.state.global_step + 1}"):
             result = trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         logger.info("throughput: %s", result.metrics)
         step = trainer.state.global_step
-        if step < self.plan.steps and not self._stopped_early(trainer):
+        if step < self.plan.steps and not stopped_early(
+            trainer.state.log_history, self.patience, self.best
+        ):
             raise StageError(
                 f"stopped by a signal after step {step} of {self.plan.steps}; "
                 "the next start goes on from there"
             )
 
     def _stopped_early(self, trainer: Any) -> bool:
-        log = trainer.state.log_history
-        return bool(self.patience) and evaluations_since_best(log, self.best) >= self.patience
+        return stopped_early(trainer.state.log_history, self.patience, self.best)
 
     def save(self, trainer: Any, counts: dict[str, Any]) -> None:
         """Write adapter, history, samples and, last, the manifest."""
-        import torch
-
-        args = self.args
-        kept = args.adapter.with_name(f".{args.adapter.name}.kept")
+        kept = self.args.adapter.with_name(f".{self.args.adapter.name}.kept")
         trainer.save_model(str(kept))  # every process has its part in it
-        if not is_first():
-            return
-        if moves_weights(self.spec):
-            convert_moved(trainer.model, kept, self.folder)
-        tidy_adapter(kept, self.base["name"])
-        shutil.rmtree(args.adapter, ignore_errors=True)
-        make_readable(kept)
-        kept.replace(args.adapter)
-        answered = trainer.generation.metrics if trainer.generation else ()
-        more = {**self.logged, **{f"eval_{name}": f"eval_{name}" for name in answered}}
-        rows = history_rows(trainer.state.log_history, more)
-        write_text(args.history, history_csv(rows, more.values()))
-        write_answers(trainer, self.folder / "samples", args.samples)
-        self.rehearsal.keep(args.checkpoints.parent)
-        write_manifest(
-            args.manifest,
-            stage=self.stage,
-            spec=self.spec,
-            payloads=[
-                p for p in (*args.adapter.rglob("*"), *args.samples.rglob("*")) if p.is_file()
-            ]
-            + [args.history, *self.write_more()],
-            inputs={
-                "train": args.templated / "train.parquet",
-                "validation": args.templated / "validation.parquet",
-                "model": args.model / START_SUMS,
-                **self.texts,
-                **({"prompts": self.prompts} if self.prompts else {}),
-            },
-            counts=counts,
-            packages=self.packages,
-            base=self.base,
-            dataset=self.templated["dataset"],
-            dtype=self.dtype,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            processes=trainer.args.world_size,
-            threads=torch.get_num_threads(),
-            tokenizer_sha256=self.digests["tokenizer_sha256"],
-        )
-        remove_others(args.checkpoints, self.fingerprint)
+        if is_first():
+            from sftflow.runresult import write_result
+
+            write_result(self, trainer, kept, counts)
+            remove_others(self.args.checkpoints, self.fingerprint)
 
     def write_more(self) -> list[Path]:
         """Write what else this training leaves; return its files."""

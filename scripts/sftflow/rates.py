@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from sftflow.adapting import layer_count, layer_of
@@ -79,3 +80,12 @@ def lora_plus_optimizer(trainer: Any, ratio: float):
         loraplus_weight_decay=trainer.args.weight_decay,
         **options,
     )
+
+
+def own_optimizer(spec: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    """Return what makes a run's optimizer of its trainer, None for the trainer's own."""
+    decay = spec["training"]["layerwise_lr_decay"]
+    ratio = spec.get("lora", {}).get("lr_ratio")
+    if decay is not None:
+        return partial(layered_optimizer, decay=decay)
+    return None if ratio is None else partial(lora_plus_optimizer, ratio=ratio)
