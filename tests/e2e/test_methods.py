@@ -1,10 +1,8 @@
 """Every training method for real, on the very small model; one process imports torch once."""
 
-import os
 import random
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 import training_fixture as toy
@@ -67,26 +65,14 @@ def spec_of(name):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a work folder with dataset, base and tokens; it is the current one."""
-    import torch
-
-    import train_adapter
-
-    shown, train_adapter.SHOWN_ANSWERS = train_adapter.SHOWN_ANSWERS, 1  # answers take time
-    folder, before = tmp_path_factory.mktemp("methods"), Path.cwd()
-    threads, environment = torch.get_num_threads(), dict(os.environ)
-    os.chdir(folder)
-    torch.set_num_threads(1)
-    toy.write_dataset(folder / "results/datasets/toy")
-    toy.write_base(folder / "results/models/tiny")
-    letters = random.Random(0).choices("bcdfghjklmnpqrstvwxyz .", k=4000)
-    (folder / "general.txt").write_text("".join(letters))
-    run(toy.templating())
-    yield folder
-    train_adapter.SHOWN_ANSWERS = shown
-    os.chdir(before)
-    torch.set_num_threads(threads)
-    os.environ.clear()
-    os.environ.update(environment)
+    folder = tmp_path_factory.mktemp("methods")
+    with toy.in_process(folder):
+        toy.write_dataset(folder / "results/datasets/toy")
+        toy.write_base(folder / "results/models/tiny")
+        letters = random.Random(0).choices("bcdfghjklmnpqrstvwxyz .", k=4000)
+        (folder / "general.txt").write_text("".join(letters))
+        run(toy.templating())
+        yield folder
 
 
 def run(line):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 from pathlib import Path
 
@@ -40,6 +39,13 @@ def records(count, seed):
         other = message("assistant", f"Please, please. {chosen['content']} Please.")
         said = {"messages": [asked, chosen], "tools": None, "rejected": other}
         yield {"id": content_id(said), "source": "toy", "row": row, **said}
+
+
+def write_pairs(folder):
+    for split, count in (("train", 64), ("validation", 12)):
+        write_table(folder / f"{split}.parquet", records(count, split), PAIR)
+    payloads = sorted(folder.glob("*.parquet"))
+    write_manifest(folder / "manifest.json", stage="split_dataset", spec={}, payloads=payloads)
 
 
 def run(stage, spec, **paths):
@@ -81,36 +87,20 @@ def train(name, **settings):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a work folder with a base and templated pairs; it is the current one."""
-    import torch
-
-    import train_adapter
-
-    folder, before = tmp_path_factory.mktemp("preferences"), Path.cwd()
-    threads, environment = torch.get_num_threads(), dict(os.environ)
-    shown, train_adapter.SHOWN_ANSWERS = train_adapter.SHOWN_ANSWERS, 1  # answers take time
-    os.chdir(folder)
-    torch.set_num_threads(1)
-    data = Path("results/datasets/pairs")
-    for split, count in (("train", 64), ("validation", 12)):
-        write_table(data / f"{split}.parquet", records(count, split), PAIR)
-    payloads = sorted(data.glob("*.parquet"))
-    write_manifest(data / "manifest.json", stage="split_dataset", spec={}, payloads=payloads)
-    toy.write_base(Path("results/models/tiny"))
-    run(
-        "template_preferences",
-        PAIRS,
-        dataset=data,
-        model="results/models/tiny",
-        **{n: f"{TEMPLATED}/{n}.parquet" for n in ("train", "validation")},
-        manifest=f"{TEMPLATED}/manifest.json",
-        preview=f"{TEMPLATED}/preview.html",
-    )
-    yield folder
-    train_adapter.SHOWN_ANSWERS = shown
-    os.chdir(before)
-    torch.set_num_threads(threads)
-    os.environ.clear()
-    os.environ.update(environment)
+    folder = tmp_path_factory.mktemp("preferences")
+    with toy.in_process(folder):
+        write_pairs(Path("results/datasets/pairs"))
+        toy.write_base(Path("results/models/tiny"))
+        run(
+            "template_preferences",
+            PAIRS,
+            dataset="results/datasets/pairs",
+            model="results/models/tiny",
+            **{n: f"{TEMPLATED}/{n}.parquet" for n in ("train", "validation")},
+            manifest=f"{TEMPLATED}/manifest.json",
+            preview=f"{TEMPLATED}/preview.html",
+        )
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 """A dataset and a base of 100,000 parameters: enough to run the real training stages on."""
 
 import json
+import os
 import random
 import re
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from warmstart import Stage
@@ -78,6 +80,28 @@ def records(count, seed):
         ]
         record = {"source": "toy", "row": row, "messages": talk, "tools": None}
         yield {"id": content_id(record), **record}
+
+
+@contextmanager
+def in_process(folder):
+    """Let stages run in this process: ``folder`` is current, all else is put back at the end."""
+    import torch
+
+    import train_adapter
+
+    shown, before = train_adapter.SHOWN_ANSWERS, Path.cwd()
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    train_adapter.SHOWN_ANSWERS = 1  # answers take time
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        train_adapter.SHOWN_ANSWERS = shown
+        os.chdir(before)
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def write_dataset(folder, validation=16):

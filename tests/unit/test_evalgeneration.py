@@ -10,6 +10,7 @@ import pytest
 import torch
 from chat_fixture import shipped
 from datasets import Dataset
+from test_trainer import TRAINING
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from sftflow.bestcheckpoint import Best
@@ -30,17 +31,9 @@ from sftflow.stopping import EarlyStopping
 from sftflow.trainer import MaskedTrainer
 from sftflow.training import Schedule, trainer_settings
 
-TRAINING = {
-    "gradient_checkpointing": False,
-    "learning_rate": 0.1,
-    "lr_scheduler_type": "constant",
-    "weight_decay": 0,
-    "max_grad_norm": 1,
-    "seed": 0,
-    "per_device_train_batch_size": 2,
-    "gradient_accumulation_steps": 1,
+ANSWERING = {
+    **TRAINING,
     "neftune_noise_alpha": 5,  # draws random numbers at every step
-    "batching": "grouped",
     "eval_generation": {"rows": 3, "prompts": 2, "max_new_tokens": 6, "metrics": None},
 }
 END = "<|im_end|>"
@@ -86,7 +79,7 @@ def prompts(tmp_path_factory):
 
 def trainer_of(folder, tokenizer, rows, **training):
     """Return a trainer of four steps that is evaluated after each."""
-    settings = {**TRAINING, **training}
+    settings = {**ANSWERING, **training}
     model, plan = model_of(tokenizer), Schedule(4, 4, 1, 1, 0, 1)
     packed = settings["batching"] == "packed"
     trainer = MaskedTrainer(
@@ -104,7 +97,7 @@ def trainer_of(folder, tokenizer, rows, **training):
 def answering(folder, tokenizer, rows, prompts, **training):
     trainer = trainer_of(folder, tokenizer, rows, **training)
     end = tokenizer.convert_tokens_to_ids(END)
-    settings = {**TRAINING, **training}
+    settings = {**ANSWERING, **training}
     trainer.generation = prepared(trainer, settings, prompts, folder / "samples", end)
     return trainer
 
@@ -264,7 +257,7 @@ def test_a_score_that_does_not_rise_ends_the_training(tmp_path, tokenizer, rows)
 def test_a_metric_that_says_nothing_can_not_choose(tokenizer, tmp_path):
     best = {"metric_for_best_model": "repetition", "greater_is_better": False}
     asked = [Question("validation", "a", [1], "yes")]
-    generation = EvalGeneration(asked, tokenizer, {2}, {**TRAINING, **best}, tmp_path)
+    generation = EvalGeneration(asked, tokenizer, {2}, {**ANSWERING, **best}, tmp_path)
     said = {"set": "validation", "answer": "no", "reference": "yes", "finish_reason": "stop"}
     with pytest.raises(StageError, match="repetition says nothing about the 1 answers at step 7"):
         generation._scores([{**said, "completion_tokens": 1}], 7)

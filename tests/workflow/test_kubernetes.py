@@ -14,16 +14,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_config import SMALL
 
 from sftflow import kubernetesjobs
 
 REPO = Path(__file__).parents[2]
-CONFIG = """\
-sources: { mine: { path: rows.jsonl } }
-datasets: { talk: { sources: [mine] } }
-bases: { tiny: { make: { seed: 1 }, template: chatml } }
-runs: { one: { base: tiny, dataset: talk, max_length: 256 } }
-"""
 STAND_IN = """\
 from dataclasses import dataclass, field
 from typing import List, Optional
@@ -63,7 +58,7 @@ def asked(tmp_path):
         (tmp_path / kubernetesjobs.PLUGIN / "__init__.py").write_text(STAND_IN)
         path.append(str(tmp_path))
     (tmp_path / "rows.jsonl").write_text('{"question": "q", "answer": "a"}\n')
-    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "config.yaml").write_text(SMALL)
     command = [Path(sys.executable).parent / "snakemake", "-n", "--profile", "profiles/kubernetes"]
     command += ["--directory", tmp_path / "work", "--configfile", tmp_path / "config.yaml"]
     environment = os.environ | {"PYTHONPATH": ":".join(path), "SFTFLOW_K8S_MEM_MB": "32000"}

@@ -7,13 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from small_config import SMALL
+
 REPO = Path(__file__).parents[2]
-CONFIG = """\
-sources: { mine: { path: rows.jsonl } }
-datasets: { talk: { sources: [mine] } }
-bases: { tiny: { make: { seed: 1 }, template: chatml } }
-runs: { one: { base: tiny, dataset: talk, max_length: 256 } }
-"""
 TOLD = 'printf "%s\\n" "$*" "account: $SBATCH_ACCOUNT" >>"$(dirname "$0")/asked"'
 COMMANDS = {
     "sinfo": 'cd "$(dirname "$0")"; mkdir seen 2>/dev/null && exit 1; echo "PARTITION long*"',
@@ -36,7 +32,7 @@ def test_what_goes_wrong_at_a_submission_ends_the_job_and_is_told(tmp_path):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     (tmp_path / "rows.jsonl").write_text('{"question": "q", "answer": "a"}\n')
-    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "config.yaml").write_text(SMALL)
     command = [Path(sys.executable).parent / "snakemake", "--profile", "profiles/slurm"]
     command += ["--directory", tmp_path / "work", "--configfile", tmp_path / "config.yaml"]
     command += ["--retries", "1", "results/sources/mine/manifest.json"]
