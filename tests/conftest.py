@@ -29,6 +29,19 @@ TOGETHER = {
 FIRST = ("staleness", "default", "tests/e2e/test_slurm.py", "tests/e2e/test_faults.py")
 
 
+def pytest_configure():
+    """Give each of several workers cores of its own; what it starts inherits them.
+
+    vLLM binds its threads to the first cores that it may use: the servers of two workers would
+    share one, and each step of a stage's threads would wait for the one that got no turn.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    cores = sorted(os.sched_getaffinity(0))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if worker and count <= len(cores):
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count])
+
+
 def group_of(nodeid: str) -> str:
     """Return what a test stays together with: its file, or the files that share a run."""
     file = nodeid.split("::", 1)[0]
