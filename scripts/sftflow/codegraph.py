@@ -33,12 +33,12 @@ SCRIPTS = Path(__file__).parents[1]
 MEMORY = f"{sys.version_info[:2]} {sha256_file(inspect.getfile(meaning))}"
 
 
-def _module_file(name: str) -> Path | None:
-    path = SCRIPTS.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+@cache
+def _modules(scripts: Path) -> dict[str, Path]:
+    """Return the repository's modules by name."""
+    files = {file.relative_to(scripts): file for file in scripts.rglob("*.py")}
+    found = {".".join(name.with_suffix("").parts): file for name, file in files.items()}
+    return {name.removesuffix(".__init__"): found[name] for name in sorted(found)}
 
 
 # What syntax trees said, by the digest of the file's bytes: kept between processes, for
@@ -87,16 +87,21 @@ def _from_tree(source: bytes) -> list:
     return _said[key]
 
 
+@cache
+def _lists_and_templates(scripts: Path) -> dict[str, Path]:
+    """Return the files of lists/ and templates/ by name."""
+    folders = (scripts / "lists", scripts / "templates")
+    return {file.name: file for folder in folders for file in folder.glob("*")}
+
+
 def _named_files(texts: Iterable[str]) -> set[Path]:
     """Return the lists and templates among these names, and templates that these include."""
-    folder = SCRIPTS / "templates"
-    texts = set(texts)
-    beside = [*folder.glob("*"), *(SCRIPTS / "lists").glob("*")]
-    named = {file for file in beside if file.name in texts}
+    beside = _lists_and_templates(SCRIPTS)
+    named = {beside[text] for text in texts if text in beside}
     todo = list(named)
     while todo:
         said = todo.pop().read_text(encoding="utf-8")
-        for file in folder.glob("*"):
+        for file in beside.values():
             if file not in named and f'"{file.name}"' in said:
                 named.add(file)
                 todo.append(file)
@@ -107,7 +112,7 @@ def _named_files(texts: Iterable[str]) -> set[Path]:
 def _file_facts(path: Path) -> tuple[str, frozenset[Path], frozenset[Path]]:
     """Return a module's digest, the repository's modules and the templates that it uses."""
     digest, names, texts = _from_tree(path.read_bytes())
-    below = frozenset(file for name in names if (file := _module_file(name)))
+    below = frozenset(file for name in names if (file := _modules(SCRIPTS).get(name)))
     return digest, below, frozenset(_named_files(texts))
 
 
@@ -187,6 +192,9 @@ def code_snapshot(digest: str) -> dict[str, dict[str, str]] | None:
     return {path.relative_to(SCRIPTS).as_posix(): _definitions(path) for path in files}
 
 
+_version = cache(version)  # which reads a whole METADATA file
+
+
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return name -> version of installed distributions, sorted by name."""
-    return {name: version(name) for name in sorted(packages)}
+    return {name: _version(name) for name in sorted(packages)}

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from sftflow.yamlsize import check_size
+from sftflow.yamlsize import check_depth, check_size
 
 
 class ConfigFault(Exception):
@@ -99,6 +99,7 @@ def read_yaml(path: Path | str) -> Any:
 
 
 def _loaded(text: str, loader: Any) -> Any:
+    check_depth(text)
     value = yaml.load(text, Loader=loader)  # noqa: S506 (subclasses of SafeLoader)
     check_size(value)
     return value

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from sftflow.yamlsize import check_size
+from sftflow.yamlsize import check_depth, check_size
 
 
-class _TaskLoader(yaml.SafeLoader):
+class _TaskLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """SafeLoader that reads lm-eval's ``!function module.name`` as the text it is."""
 
 
@@ -36,6 +36,8 @@ def task_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 def read_task(path: Path) -> object:
     """Return what a task file says, without running any code that it names."""
-    task = yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506
+    text = path.read_text(encoding="utf-8")
+    check_depth(text)
+    task = yaml.load(text, Loader=_TaskLoader)  # noqa: S506
     check_size(task)
     return task

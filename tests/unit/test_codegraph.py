@@ -23,10 +23,15 @@ def scripts(tmp_path, monkeypatch):
 
 
 def digest(stage="stage"):
-    codegraph._file_facts.cache_clear()
-    codegraph._data_digest.cache_clear()
-    codegraph._definitions.cache_clear()
-    codegraph.code_digest.cache_clear()
+    for remembered in (
+        codegraph._modules,
+        codegraph._lists_and_templates,
+        codegraph._file_facts,
+        codegraph._data_digest,
+        codegraph._definitions,
+        codegraph.code_digest,
+    ):
+        remembered.cache_clear()
     return codegraph.code_digest(stage)
 
 
