@@ -1,9 +1,13 @@
 """sftflow: raw data -> measured model. What is made is said in config/, how in rules/."""
 
+import gc
 import os
 import sys
 
 from snakemake.utils import min_version
+
+# Planning makes many objects; without this each collection looks at all of Snakemake's again.
+gc.freeze()
 
 min_version("9.27")
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
