@@ -12,7 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from sftflow import cutoff, generators, plan, rawfiles
-from sftflow.codegraph import code_digest, package_versions, remember_trees
+from sftflow.codegraph import (
+    code_digest,
+    package_versions,
+    remember_trees,
+    tree_memory,
+)
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.devices import gpu_count, vllm_package
@@ -82,7 +87,7 @@ LIGHT = (
 set_job_environment(workflow.basedir, CONFIG["root"])
 keep_slurm_jobs()
 share_the_volume()
-remember_trees(Path("results/.cache/code.json"))
+remember_trees(tree_memory(Path("results/.cache")))
 DIGESTS = cutoff.install(
     workflow,
     untracked=(

@@ -15,6 +15,7 @@ import atexit
 import hashlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -42,9 +43,17 @@ def _modules(scripts: Path) -> dict[str, Path]:
 
 
 # What syntax trees said, by the digest of the file's bytes: kept between processes, for
-# looking at all of them takes a second.
+# looking at all of them takes two seconds.
 _said: dict[str, list] = {}
+_used: set[str] = set()
 _kept: set[Path] = set()
+MOST_SAID = 3000  # of 1 KB each; a checkout has 250 files, the others are former versions of them
+
+
+def tree_memory(otherwise: Path) -> Path:
+    """Return where it is kept: beside Python's own caches, in ``otherwise`` if they can't be."""
+    beside = Path(__file__).with_name("__pycache__")
+    return (beside if os.access(beside, os.W_OK) else otherwise) / "code.json"
 
 
 def remember_trees(path: Path) -> None:
@@ -62,13 +71,15 @@ def remember_trees(path: Path) -> None:
 
 def _keep_trees(path: Path, known: int) -> None:
     if len(_said) != known and path.parent.parent.is_dir():
+        said = _said if len(_said) < MOST_SAID else {key: _said[key] for key in _used}
         with suppress(OSError):
-            write_text(path, json.dumps({"format": MEMORY, "said": _said}))
+            write_text(path, json.dumps({"format": MEMORY, "said": said}))
 
 
 def _from_tree(source: bytes) -> list:
     """Return a module's digest, the names that it imports, and its texts that may name files."""
     key = hashlib.sha256(source).hexdigest()
+    _used.add(key)
     if key not in _said:
         tree = ast.parse(source)
         names: set[str] = set()

@@ -85,7 +85,6 @@ DAMAGE = {
     "datasets/d/contamination.json": garbage,
     ".provenance/clean_dataset/dataset=d.json": cut,
     ".cache/digests.json": garbage,
-    ".cache/code.json": garbage,
 }
 
 

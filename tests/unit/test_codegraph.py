@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from sftflow import codegraph
@@ -114,6 +116,22 @@ def test_what_trees_said_is_kept_by_content(scripts, tmp_path, monkeypatch):
     assert digest() == before
     (scripts / "pkg/far.py").write_text("def g(x):\n    return x + 2\n")
     assert digest() != before
+
+
+def test_a_memory_does_not_grow_with_every_version(scripts, tmp_path, monkeypatch):
+    path = tmp_path / "cache/code.json"
+    old = {f"{i:064}": ["", [], []] for i in range(codegraph.MOST_SAID)}
+    monkeypatch.setattr(codegraph, "_said", old)
+    monkeypatch.setattr(codegraph, "_used", set())
+    digest()
+    codegraph._keep_trees(path, len(old) - 1)
+    assert len(json.loads(path.read_text())["said"]) == 4  # the modules that the stage rests on
+
+
+def test_a_memory_stands_beside_pythons_own(monkeypatch, tmp_path):
+    assert codegraph.tree_memory(tmp_path).parent.name == "__pycache__"
+    monkeypatch.setattr(codegraph.os, "access", lambda *_: False)
+    assert codegraph.tree_memory(tmp_path) == tmp_path / "code.json"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "another", "said": {}}'])
