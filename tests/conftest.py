@@ -26,7 +26,10 @@ TOGETHER = {
 
 
 # The longest first, so that no worker is left with one of them at the end.
-FIRST = ("staleness", "default", "tests/e2e/test_slurm.py", "tests/e2e/test_faults.py")
+FIRST = (
+    *("staleness", "default", "tests/e2e/test_slurm.py", "tests/e2e/test_faults.py"),
+    *("tests/workflow/test_snakemake.py", "tests/e2e/test_training.py", "methods"),
+)
 
 
 def pytest_configure():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from realdata import REAL, write_config
 
+from staleness.warm import Warm
 from workflow import finish
 
 
@@ -25,11 +26,22 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def real(tmp_path_factory, finished):
+def warm(tmp_path_factory):
+    """Return the environment of a workflow whose jobs, but for servers, find their imports made.
+
+    Jobs are then no children of Snakemake: for runs in which nothing is killed.
+    """
+    made = Warm(tmp_path_factory.mktemp("warm") / "server")
+    yield made.environment
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory, finished, warm):
     """Return the work folder of three real files, run on the base that `finished` made."""
     if not REAL.is_dir():
         pytest.skip(f"the real data files are not on this machine ({REAL})")
     folder = tmp_path_factory.mktemp("real")
     config = write_config(folder / "real.yaml", finished / "results/models/tiny")
-    finish(folder, "--configfile", config)
+    finish(folder, "--configfile", config, environment=warm)
     return folder

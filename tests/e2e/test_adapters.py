@@ -42,9 +42,9 @@ def files(name=ADAPTER):
 
 
 @pytest.fixture(scope="module")
-def measured(finished, tmp_path_factory):
+def measured(finished, tmp_path_factory, warm):
     folder = tmp_path_factory.mktemp("project")
-    run = finish(finished, *files(), "--configfile", config(folder))
+    run = finish(finished, *files(), "--configfile", config(folder), environment=warm)
     return run, folder
 
 

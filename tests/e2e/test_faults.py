@@ -16,12 +16,12 @@ LATENCY, ANSWERS = f"{EVAL}/latency.json", f"{EVAL}/generations.jsonl"
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, warm):
     """Return the folder of a small project whose tuned model was measured and asked."""
     project = Project(tmp_path_factory.mktemp("measured") / "project")
     project.config["latency"]["requests_per_cell"] = 100  # some seconds, to be killed in
     project.write_config()
-    finish(project.folder, *measuring(project.folder))
+    finish(project.folder, *measuring(project.folder), environment=warm)
     return project.folder
 
 
@@ -39,7 +39,7 @@ def unmeasured(measured, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
-def test_no_server_outlives_the_workflow(measured, tmp_path, ending):
+def test_no_server_outlives_the_workflow(measured, tmp_path, warm, ending):
     folder = unmeasured(measured, tmp_path)
     run = Workflow(folder, *measuring(folder))
     run.until(run.engines)
@@ -50,12 +50,12 @@ def test_no_server_outlives_the_workflow(measured, tmp_path, ending):
     run.wait(60)
     run.assert_gone()
     assert not (folder / LATENCY).exists()
-    again = finish(folder, *measuring(folder))
+    again = finish(folder, *measuring(folder), environment=warm)
     assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
     assert again.jobs()["train_adapter"] == 0
 
 
-def test_a_failed_measurement_ends_the_server_and_loses_nothing(measured, tmp_path):
+def test_a_failed_measurement_ends_the_server_and_loses_nothing(measured, tmp_path, warm):
     """The engine is killed under the consumers: they fail, and say what happened."""
     folder = unmeasured(measured, tmp_path)
     before = sums(folder)
@@ -68,12 +68,12 @@ def test_a_failed_measurement_ends_the_server_and_loses_nothing(measured, tmp_pa
     assert "error:" in run.text()
     assert not (folder / LATENCY).exists()
     assert sums(folder) == before
-    again = finish(folder, *measuring(folder))
+    again = finish(folder, *measuring(folder), environment=warm)
     assert again.jobs()["measure_latency"] == again.jobs()["serve_model"] == 1
     assert again.jobs()["train_adapter"] == 0
 
 
-def test_a_killed_consumer_costs_the_others_nothing(measured, tmp_path):
+def test_a_killed_consumer_costs_the_others_nothing(measured, tmp_path, warm):
     """What another consumer of the same server had finished stays, and is not made again."""
     folder = unmeasured(measured, tmp_path)
     made = {"measure_latency": folder / LATENCY, "generate_answers": folder / ANSWERS}
@@ -88,7 +88,7 @@ def test_a_killed_consumer_costs_the_others_nothing(measured, tmp_path):
     assert run.wait(120) != 0
     run.assert_gone()
     assert made[first].exists()
-    again = finish(folder, *measuring(folder))
+    again = finish(folder, *measuring(folder), environment=warm)
     assert again.jobs()[other] == again.jobs()["serve_model"] == 1
     assert again.jobs()[first] == 0
 
@@ -116,19 +116,19 @@ def test_a_failed_rerun_leaves_the_former_result(tmp_path):
 ADAPTER = "results/runs/s.r-2/manifest.json"
 
 
-def trained(folder):
+def trained(folder, warm):
     """Return a small project after its training, and what makes it so again."""
     project = Project(folder)
     project.config["runs"]["s"]["training"] |= {"max_steps": 60, "save_steps": 5, "eval_steps": 5}
     project.write_config()
     arguments = [ADAPTER, "--configfile", project.path("config/config.yaml")]
-    finish(folder, *arguments)
+    finish(folder, *arguments, environment=warm)
     return folder, arguments
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, warm):
     """Workflow and trainer are killed between two checkpoints; the next run continues."""
-    folder, arguments = trained(tmp_path / "project")
+    folder, arguments = trained(tmp_path / "project", warm)
     run = folder / "results/runs/s.r-2"
     before = (run / "SHA256SUMS").read_bytes()
     shutil.rmtree(run)
@@ -144,7 +144,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
     assert (run / "SHA256SUMS").read_bytes() == before
 
     # The same work in another folder, at another time: manifests and records byte by byte.
-    elsewhere, _ = trained(tmp_path / "further/down/project")
+    elsewhere, _ = trained(tmp_path / "further/down/project", warm)
     assert vouched(elsewhere) == vouched(folder)
     assert len(vouched(folder)) > 15
 

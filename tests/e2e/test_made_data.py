@@ -30,10 +30,10 @@ MAKE = {
 }
 
 
-def data(project):
+def data(project, warm):
     """Make the data; return the run and how many jobs of each rule it started."""
     config = project.folder / "config/config.yaml"
-    run = finish(project.folder, "data", "--configfile", config)
+    run = finish(project.folder, "data", "--configfile", config, environment=warm)
     return run, {rule: n for rule, n in run.jobs().items() if rule != "data"}
 
 
@@ -47,7 +47,7 @@ def replies(project):
         return file.execute("SELECT count(*) FROM replies").fetchone()[0]
 
 
-def test_a_base_makes_data_once(tmp_path):
+def test_a_base_makes_data_once(tmp_path, warm):
     project = Project(tmp_path / "project")
     lines = [prompt(f"Say {n} twice") for n in range(8)]
     (project.folder / "raw/seeds.jsonl").write_text("".join([*lines, prompt("long " * 300)]))
@@ -60,7 +60,7 @@ def test_a_base_makes_data_once(tmp_path):
     }
     project.write_config()
 
-    run, jobs = data(project)
+    run, jobs = data(project, warm)
     made = {"prepare_base": 1, "serve_generator": 1, "make_source": 1}
     assert jobs == {**made, "ingest_source": 2, "clean_dataset": 1, "split_dataset": 1}
     folder = project.folder / MADE
@@ -84,12 +84,12 @@ def test_a_base_makes_data_once(tmp_path):
 
     before, paid = left(project), replies(project)
     (folder / "made.jsonl").unlink()
-    run, jobs = data(project)
+    run, jobs = data(project, warm)
     assert jobs == {"make_source": 1, "serve_generator": 1}
     assert "Kept ingest_source m" in run.text()
     assert ", 0 of them paid now" in run.text()
     assert (left(project), replies(project)) == (before, paid)
 
-    _, jobs = data(project)
+    _, jobs = data(project, warm)
     assert jobs == {}
     assert not list(project.folder.glob("results/generators/*/*.json"))

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -23,7 +23,13 @@ MARK = "SFTFLOW_TEST_MARK"
 class Workflow:
     """One `snakemake` invocation, all of whose descendants carry a mark in their environment."""
 
-    def __init__(self, folder: Path, *arguments: str | Path, cores: str = "all") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str | Path,
+        cores: str = "all",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it in a session of its own, as a terminal would."""
         self.mark = uuid.uuid4().hex
         self.folder = folder
@@ -40,7 +46,7 @@ class Workflow:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, MARK: self.mark},
+                env={**os.environ, **(environment or {}), MARK: self.mark},
             )
 
     def wait(self, timeout_s: float = 900) -> int:

@@ -15,8 +15,11 @@ HERE = Path(__file__).parent
 class Warm:
     """A running server, and the folder with the `python` that asks it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it; it ends with this process, or when it is closed."""
+    def __init__(self, folder: Path, *packages: str) -> None:
+        """Start it; it ends with this process, or when it is closed.
+
+        It imports ``packages``, or, if none are named, what stages share.
+        """
         folder.mkdir()
         self.place = str(folder / "socket")
         self.programs = folder / "bin"
@@ -25,7 +28,11 @@ class Warm:
         text = (HERE / "client.py").read_text(encoding="utf-8")
         asks.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
         asks.chmod(0o755)
-        command = [sys.executable, HERE / "server.py", self.place]
+        # What makes the jobs of a Snakemake that was started as usual ask it.
+        profile = folder / "profile.sh"
+        profile.write_text(f"export PATH={self.programs}:$PATH\n", encoding="utf-8")
+        self.environment = {"BASH_ENV": str(profile), "SFTFLOW_WARM": self.place}
+        command = [sys.executable, HERE / "server.py", self.place, *packages]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._server.stdout.readline(), "the warm server did not start"
 

@@ -5,12 +5,13 @@ of three steps are imports. A program started here is a process of its own with 
 line, folder, environment, streams and exit status, and reads its own code from its own files:
 nothing of sftflow is imported here, only installed packages are.
 
-`python server.py SOCKET`; `python` beside it is what asks, in place of the real one.
+`python server.py SOCKET [PACKAGE ...]`; `python` beside it is what asks, in place of the real one.
 """
 
 from __future__ import annotations
 
 import array
+import atexit
 import importlib
 import json
 import os
@@ -38,15 +39,15 @@ LAZY = [
 ]
 
 
-def imported() -> None:
-    """Import what programs share."""
-    for name in PACKAGES:
+def imported(packages: list[str]) -> None:
+    """Import these packages, or, if there are none, what stages share."""
+    for name in packages or PACKAGES:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != "bitsandbytes":  # in the GPU environment only
                 raise
-    for package, name in LAZY:
+    for package, name in LAZY if not packages else ():
         getattr(importlib.import_module(package), name)
     if "sftflow" in sys.modules:
         raise SystemExit("error: a project must find its own sftflow, not this one's")
@@ -70,9 +71,10 @@ def be(asked: dict, streams: list[int], cache: Path) -> int:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     program = asked["line"][0]
-    # Stages choose this folder before they import the package; here it is imported already.
-    sys.modules["datasets"].config.HF_DATASETS_CACHE = cache
-    if (threads := int(os.environ.get("OMP_NUM_THREADS", 0))) > 0:  # 0: beside a server
+    if "datasets" in sys.modules:  # a stage chooses the folder before it imports the package
+        sys.modules["datasets"].config.HF_DATASETS_CACHE = cache
+    threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    if threads > 0 and "torch" in sys.modules:  # 0: beside a server
         sys.modules["torch"].set_num_threads(threads)
     sys.argv = asked["line"]
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
@@ -99,6 +101,7 @@ def forked(asked: dict, streams: list[int], cache: Path) -> int:
     except BaseException:  # as the interpreter does
         sys.excepthook(*sys.exc_info())
     finally:
+        atexit._run_exitfuncs()  # as the interpreter does, which is not left in this way
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -126,7 +129,7 @@ def attend(connection: socket.socket) -> None:
 
 def main() -> None:
     """Listen until standard input ends, which it does with the process that started this one."""
-    imported()
+    imported(sys.argv[2:])
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(sys.argv[1])
         listener.listen(64)
