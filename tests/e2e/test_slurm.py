@@ -25,7 +25,7 @@ SMALL = {
     "SFTFLOW_SLURM_MEM_MB": "4000",
     "SFTFLOW_SLURM_GPUS": "2",
 }
-STEPS = {"max_steps": 120, "save_steps": 5, "eval_steps": 40}
+STEPS = {"max_steps": 60, "save_steps": 5, "eval_steps": 30}
 SHARED = {
     "base": "t",
     "dataset": "d",
@@ -152,7 +152,7 @@ def test_a_cancelled_training_went_on_to_the_same_bytes(finished):
     assert "CANCELLED rule_train_adapter_wildcards_s.r-2 gpu" in states
     assert "Trying to restart job" in text
     log = (project.folder / "results/logs/train_adapter/s.r-2.log").read_text()
-    assert "120/120 steps" not in log  # of the second attempt, which had fewer to go
+    assert f"{STEPS['max_steps']}/{STEPS['max_steps']} steps" not in log  # of the second attempt, which had fewer to go
     resumed = (project.folder / TRAINED / "SHA256SUMS").read_bytes()
     shutil.rmtree(project.folder / TRAINED)
     assert project.run(f"{TRAINED}/manifest.json") == {"train_adapter s.r-2"}
