@@ -138,6 +138,7 @@ def write_tokens(work: Path, talks: list[list[dict[str, str]]]) -> None:
 def ours(work: Path, batching: str) -> list[str]:
     """Return the command of this project's stage."""
     from sftflow.config import fill_defaults, schema
+    from sftflow.plan import shaping_settings
 
     training = {"batching": batching, "learning_rate": RATE, "num_train_epochs": 1}
     training |= {"per_device_train_batch_size": BATCH, "gradient_accumulation_steps": ACCUMULATION}
@@ -145,7 +146,8 @@ def ours(work: Path, batching: str) -> list[str]:
     run = {"training": training, "lora": lora, "method": "lora"}
     node = {"properties": schema()["$defs"]["run"]["properties"]}
     filled = fill_defaults(run, node)
-    spec = {"run": batching, **{k: filled[k] for k in ("method", "training", "launch", "lora")}}
+    spec = {"run": batching, **{k: filled[k] for k in ("method", "launch", "lora")}}
+    spec["training"] = shaping_settings(filled["training"])
     folder = work / batching
     names = ("adapter", "samples", "checkpoints")
     files = {"history": folder / "history.csv", "manifest": folder / "manifest.json"}

@@ -72,13 +72,8 @@ def training_basis(name, run):
 
 
 def training_settings(run):
-    """Return what shapes a training: no tracker does, and what is off is left out."""
-    off = {"eval_generation": None, "metric_for_best_model": "loss"}
-    training = {
-        key: value
-        for key, value in run["training"].items()
-        if key != "report_to" and (key not in off or value != off[key])
-    }
+    """Return what shapes a training, with what its answers and its best checkpoint rest on."""
+    training = plan.shaping_settings(run["training"])
     if "metric_for_best_model" in training:
         better = direction("scores", f"validation.{training['metric_for_best_model']}")
         training["greater_is_better"] = better > 0

@@ -251,6 +251,16 @@ def model_keys(config: dict, model: str) -> list[str]:
     return _union([templated_key(config, run)] for run in descendants(config, model))
 
 
+def shaping_settings(training: dict) -> dict:
+    """Return what shapes a training: no tracker does, and what is off is left out."""
+    off = {"eval_generation": None, "metric_for_best_model": "loss"}
+    return {
+        key: value
+        for key, value in training.items()
+        if key != "report_to" and (key not in off or value != off[key])
+    }
+
+
 def templated_spec(config: dict, run: str) -> dict:
     """Return all that decides the tokens of a run's data."""
     entry = config["runs"][run]

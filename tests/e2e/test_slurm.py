@@ -152,7 +152,8 @@ def test_a_cancelled_training_went_on_to_the_same_bytes(finished):
     assert "CANCELLED rule_train_adapter_wildcards_s.r-2 gpu" in states
     assert "Trying to restart job" in text
     log = (project.folder / "results/logs/train_adapter/s.r-2.log").read_text()
-    assert f"{STEPS['max_steps']}/{STEPS['max_steps']} steps" not in log  # of the second attempt, which had fewer to go
+    steps = STEPS["max_steps"]  # the second attempt had fewer to go
+    assert f"{steps}/{steps} steps" not in log
     resumed = (project.folder / TRAINED / "SHA256SUMS").read_bytes()
     shutil.rmtree(project.folder / TRAINED)
     assert project.run(f"{TRAINED}/manifest.json") == {"train_adapter s.r-2"}
