@@ -14,6 +14,7 @@ from sftflow.packing import (
     PackedRows,
     attend_by_row,
     check_rows_are_apart,
+    gradient_of_neighbour,
     log_probabilities,
     packed_rows,
     row_losses,
@@ -142,12 +143,41 @@ def test_rows_that_are_not_apart_are_found(fault, said):
         check_rows_are_apart(model, Broken(0), some, "gpt")
 
 
-def test_a_model_with_a_state_is_refused():
-    from transformers import MambaConfig, MambaForCausalLM
+CARRYING = {
+    "Mamba": {"state_size": 4},
+    "Lfm2": {"layer_types": ["conv", "full_attention"]},
+    "MiniMax": {"layer_types": ["linear_attention", "full_attention"], "num_local_experts": 2},
+}
 
-    tiny = {"vocab_size": 64, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 1}
-    with pytest.raises(StageError, match="can't be packed for mamba: its attention can't"):
-        attend_by_row(MambaForCausalLM(MambaConfig(**tiny)), "mamba")
+
+@pytest.mark.parametrize("kind", CARRYING)
+def test_a_model_with_a_state_is_refused(kind):
+    with pytest.raises(StageError, match=f"for {kind}: its layers carry a state or a convolution"):
+        attend_by_row(model_of(kind, **CARRYING[kind]), kind)
+
+
+def test_an_architecture_with_attention_of_its_own_is_refused():
+    with pytest.raises(StageError, match="for Falcon: its attention can't be kept within rows"):
+        attend_by_row(model_of("Falcon"), "Falcon")
+
+
+def test_a_leak_that_no_bound_on_losses_tells_from_rounding_is_found(monkeypatch):
+    from sftflow import packing
+
+    monkeypatch.setattr(packing, "carries_state", lambda _model: False)
+    model, some = model_of("Lfm2", **CARRYING["Lfm2"]), rows([30, 40])
+    collator = packed_rows(model, shipped("chatml"), "lfm")
+    together = row_losses(model, collator(some))[1]
+    assert 1e-6 < abs(together - row_losses(model, collator(some[1:]))[0]) < 1e-4
+    assert gradient_of_neighbour(model, collator(some), 30) > 0
+    with pytest.raises(StageError, match="changes with the row before it"):
+        check_rows_are_apart(model, collator, some, "lfm")
+
+
+def test_the_gradient_at_a_neighbour_is_exactly_none_in_16_bits():
+    model = model_of("Mistral", sliding_window=16).to(torch.bfloat16)
+    collator = packed_rows(model, shipped("chatml"), "mistral")
+    assert gradient_of_neighbour(model, collator(rows([30, 40])), 30) == 0
 
 
 def steps_of(folder, batching, some, **training):
