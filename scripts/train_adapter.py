@@ -161,7 +161,10 @@ class Run:
         from sftflow.training import trainer_settings
 
         training = self.spec["training"]
-        return trainer_settings(training, self.plan, self.folder, self.dtype, evaluates)
+        settings = trainer_settings(training, self.plan, self.folder, self.dtype, evaluates)
+        if self.spec["method"] == "prefix":  # its mask is longer than what routers have seen
+            settings.router_aux_loss_coef = 0.0
+        return settings
 
     def trainer_of(self, **parts: Any) -> Any:
         """Return the trainer made of its parts."""

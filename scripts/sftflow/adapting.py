@@ -5,6 +5,7 @@ Formulas and defaults are PEFT's; the papers stand beside the options in config/
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,14 +28,15 @@ def layer_count(names: Iterable[str]) -> int:
 
 
 def linear_names(model: Any) -> list[str]:
-    """Return the names of all linear layers but the output head."""
+    """Return the names of all linear layers but the output head; GPT-2's are Conv1D by name."""
     import torch
+    from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head
     ]
 
 
@@ -55,11 +57,15 @@ def _named(base: str) -> dict[str, Any]:
 
 
 def lora_config(lora: Mapping[str, Any], model: Any, base: str):
-    """Return PEFT's config; raise StageError if a target matches no linear layer."""
+    """Return PEFT's config.
+
+    Raises StageError if a target matches no linear layer, or what is asked for can't be done to
+    one of them.
+    """
     from peft import LoraConfig
 
     init = lora["init"]
-    return LoraConfig(
+    config = LoraConfig(
         **_named(base),
         bias="none",
         **{key: lora[key] for key in ("r", "lora_alpha", "lora_dropout")},
@@ -68,6 +74,35 @@ def lora_config(lora: Mapping[str, Any], model: Any, base: str):
         init_lora_weights=True if init == "default" else init,
         target_modules=checked_targets("lora", lora["target_modules"], model, base),
     )
+    _check_experts(config, lora, model, base)
+    if init == "olora" and any(type(module).__name__ == "Conv1D" for module in model.modules()):
+        raise StageError(
+            f"lora.init: PEFT's olora takes no transposed layers (Conv1D), and {base} has them; "
+            "use pissa"
+        )
+    return config
+
+
+def _check_experts(config: Any, lora: Mapping[str, Any], model: Any, base: str) -> None:
+    """Raise StageError for what PEFT has for linear layers and not for experts.
+
+    The experts of a layer are one stacked parameter each; PEFT adapts it where a target names
+    what it was made of, as all-linear does.
+    """
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    converted = copy.deepcopy(config)
+    convert_peft_config_for_transformers(converted, model, None)
+    if not converted.target_parameters:
+        return
+    for key, plain in (("lora_dropout", 0), ("use_dora", False), ("init", "default")):
+        if lora[key] != plain:
+            said = str(plain).lower()
+            raise StageError(
+                f"lora.{key}: the experts of {base} are stacked parameters, for which PEFT has "
+                f"none but {said}; set {key}: {said}, or name only the layers of the attention "
+                "in lora.target_modules"
+            )
 
 
 def adalora_config(options: Mapping[str, Any], model: Any, base: str, steps: int):

@@ -182,10 +182,11 @@ class MaskedTrainer(Resumable, StopsAtNoNumber, WeighsTokens, SFTTrainer):
     def validation_loss(self, eval_dataset=None) -> float:
         """Return the mean loss per trained token (by weight, if rows have weights).
 
-        The parent's is a mean of batch means.
+        The parent's is a mean of batch means, and has the balance of a model's experts in it.
         """
-        training = self.model.training
+        training, balanced = self.model.training, self.aux_loss_enabled
         self.model.eval()
+        self.aux_loss_enabled = False
         total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         for batch in self.get_eval_dataloader(eval_dataset):
             inputs = self._prepare_inputs(batch)
@@ -195,6 +196,7 @@ class MaskedTrainer(Resumable, StopsAtNoNumber, WeighsTokens, SFTTrainer):
             total += torch.stack([loss.double() * count, count.double()])
         nll, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
         self.model.train(training)
+        self.aux_loss_enabled = balanced
         return nll / tokens
 
 

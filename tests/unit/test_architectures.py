@@ -1,0 +1,85 @@
+"""Methods on bases whose layers are not nn.Linear: GPT-2's Conv1D, experts as one parameter."""
+
+import pytest
+import torch
+from chat_fixture import shipped
+from datasets import Dataset
+from test_packing import model_of
+from test_trainer import TRAINING
+from test_training import LORA
+
+from sftflow.adapting import ia3_config, linear_names, lora_config
+from sftflow.stage import StageError
+from sftflow.trainer import MaskedTrainer
+from sftflow.training import Schedule, trainer_settings
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8}
+PLAIN = {**LORA, "target_modules": "all-linear"}
+IA3 = {"target_modules": None, "feedforward_modules": None}
+
+
+def adapted(config, model):
+    """Return the names of what an adapter adds."""
+    from peft import get_peft_model
+
+    weights = get_peft_model(model, config).named_parameters()
+    return {name for name, weight in weights if weight.requires_grad}
+
+
+def test_the_layers_of_gpt2_are_linear_by_another_name():
+    model = model_of("GPT2")
+    names = {name.rsplit(".", 1)[-1] for name in linear_names(model)}
+    assert names == {"c_attn", "c_proj", "c_fc"}
+    named = lora_config({**PLAIN, "target_modules": ["c_attn"]}, model, "gpt")
+    assert named.target_modules == {"c_attn"}
+    assert adapted(ia3_config(IA3, model, "gpt"), model)
+
+
+def test_an_initialisation_that_peft_lacks_for_transposed_layers_is_refused():
+    with pytest.raises(StageError, match=r"olora takes no transposed layers .*gpt has them"):
+        lora_config({**PLAIN, "init": "olora"}, model_of("GPT2"), "gpt")
+    assert lora_config({**PLAIN, "init": "olora"}, model_of("Qwen2"), "qwen")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "plain"),
+    [("lora_dropout", 0.05, "0"), ("use_dora", True, "false"), ("init", "pissa", "default")],
+)
+def test_what_experts_do_not_take_is_refused(key, value, plain):
+    model = model_of("Qwen3Moe", **EXPERTS)
+    with pytest.raises(StageError, match=rf"lora.{key}: the experts of moe .* set {key}: {plain}"):
+        lora_config({**PLAIN, key: value}, model, "moe")
+    attention = {**PLAIN, key: value, "target_modules": ["q_proj", "v_proj"]}
+    assert not any("experts" in name for name in adapted(lora_config(attention, model, "m"), model))
+
+
+def test_experts_are_adapted_where_all_linear_layers_are():
+    model = model_of("Qwen3Moe", **EXPERTS)
+    assert any("experts" in name for name in adapted(lora_config(PLAIN, model, "moe"), model))
+
+
+@pytest.fixture
+def mixture(tmp_path):
+    """Return a trainer of a model with experts, which balances them."""
+    rows = [{"input_ids": [n, n + 1, n + 2], "labels": [-100, n + 1, n + 2]} for n in range(4)]
+    plan = Schedule(2, 4, 4, 1, 0, 1)
+    trainer = MaskedTrainer(
+        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERTS),
+        args=trainer_settings(TRAINING, plan, tmp_path, "float32", False),
+        train_dataset=Dataset.from_list([{**row, "length": 3} for row in rows]),
+        processing_class=shipped("chatml"),
+    )
+    trainer.batching = "grouped"
+    return trainer
+
+
+def test_a_validation_loss_has_no_balance_of_experts_in_it(mixture):
+    rows = mixture.train_dataset
+    ids, labels = (torch.tensor(rows[key]) for key in ("input_ids", "labels"))
+    with torch.no_grad():
+        logits = mixture.model.eval()(input_ids=ids).logits[:, :-1].flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten())
+    assert mixture.validation_loss(rows) == pytest.approx(expected.item(), abs=1e-5)
+    mixture.model.train()
+    batch = mixture.data_collator([rows[i] for i in range(4)])
+    assert mixture.compute_loss(mixture.model, batch).item() > expected.item() + 0.1  # trained by
