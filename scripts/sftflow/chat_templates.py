@@ -25,6 +25,7 @@ CONTROL = re.compile(r"^\s*(<.+>|\[.+\]|<\|.*)\s*$", re.DOTALL)
 OPENING = re.compile(r"\s*<(think|thinking|thought|reasoning)>\s*")
 PROBE = [{"role": "user", "content": "Qm7xk"}, {"role": "assistant", "content": "Zv4wj"}]
 THOUGHT, FURTHER = "Hd8tk", "Wp5yt"
+THINKING = {**PROBE[1], "reasoning_content": THOUGHT, "reasoning": THOUGHT}
 
 
 @dataclass
@@ -91,20 +92,41 @@ class ChatTemplate:
             raise StageError(f"{self.name}: the chat template does not render an assistant's text")
         after = whole[whole.index(PROBE[1]["content"]) + len(PROBE[1]["content"]) :]
         found = self.control_text.search(after)
-        if not found:
-            raise StageError(
-                f"{self.name}: after an assistant's text the chat template writes {after!r}, "
-                "which holds no special token: the model would never learn to stop; end "
-                "assistant turns with the tokenizer's eos token or choose another template"
-            )
-        self.end_of_turn = self._last_of_turn(after) or found.group()
+        if found:
+            self.ending, self.end_of_turn = "", self._last_of_turn(after) or found.group()
+        else:  # as in GLM-4: the next turn's first token ends an answer
+            self.ending = self._ending(whole)
+            self.end_of_turn = self.ending.lstrip()
         self._probe_bos(whole)
-        self.opening = self._opening(whole)
-        thinking = {**PROBE[1], "reasoning_content": THOUGHT, "reasoning": THOUGHT}
-        rendered = self.render([PROBE[0], thinking], None)
+        self.opening, self.header = self._opening(whole), self._header()
+        rendered = self.render([PROBE[0], THINKING], None)
         self.renders_reasoning = bool(self.opening) or THOUGHT in rendered
         self.has_markers = self._markers_hold()
-        self.frames = {frame for m in (PROBE[1], thinking) if (frame := self._frame(m))}
+        self.frames = {frame for m in (PROBE[1], THINKING) if (frame := self._frame(m))}
+
+    def _ending(self, whole: str) -> str:
+        """Return what stands between an answer and the next question: a token that opens it.
+
+        Raises StageError if there is none.
+        """
+        longer = self._followed()
+        found = self.control_text.search(longer, len(whole))
+        if not longer.startswith(whole) or not found or longer[len(whole) : found.start()].strip():
+            raise StageError(
+                f"{self.name}: after an assistant's text the chat template writes no special "
+                "token: the model would never learn to stop; end assistant turns with the "
+                "tokenizer's eos token or choose another template"
+            )
+        self.notes.append(
+            f"{self.name}: answers have no end of their own in the chat template; {found.group()}, "
+            "with which the next question begins, is trained as their end"
+        )
+        return longer[len(whole) : found.end()]
+
+    def _header(self) -> str:
+        """Return what a prompt ends with for the answer to come; '' if it adds nothing."""
+        asked, prompt = (self.render(PROBE[:1], None, prompt=more) for more in (False, True))
+        return prompt[len(asked) :] if prompt.startswith(asked) else ""
 
     def _last_of_turn(self, after: str) -> str | None:
         """Return the last control token that ends an answer whether or not others follow.
@@ -113,15 +135,19 @@ class ChatTemplate:
         some close the answer with a token of its own (Command R7B). None if an answer ends
         otherwise when a question follows.
         """
-        from jinja2.exceptions import TemplateError
-
-        try:
-            longer = self.render([*PROBE, {"role": "user", "content": FURTHER}], None)
-        except (TemplateError, TypeError, KeyError):
-            return None
+        longer = self._followed()
         followed = longer.partition(PROBE[1]["content"])[2]
         both = self.control_text.findall(common_prefix(after, followed))
         return both[-1] if both else None
+
+    def _followed(self) -> str:
+        """Return the text of a question, its answer and a further question; '' if refused."""
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self.render([*PROBE, {"role": "user", "content": FURTHER}], None)
+        except (TemplateError, TypeError, KeyError):
+            return ""
 
     def _probe_text(self) -> str:
         from jinja2.exceptions import TemplateError
@@ -167,6 +193,12 @@ class ChatTemplate:
         prompt = self.render(PROBE[:1], None, prompt=True)
         if whole.startswith(prompt):
             return ""
+        if self.render([PROBE[0], THINKING], None).startswith(prompt):
+            self.notes.append(
+                f"{self.name}: the chat template opens each answer with thinking; answers without "
+                "are rejected, unless chat_template_kwargs say enable_thinking: false"
+            )
+            return ""
         stem = common_prefix(whole, prompt)
         opening, said = prompt[len(stem) :], whole[len(stem) :].lstrip()
         if OPENING.fullmatch(opening) and said.startswith(PROBE[1]["content"]):
@@ -191,7 +223,7 @@ class ChatTemplate:
 
         In a macro or a {% set %} block transformers puts them in the wrong place.
         """
-        if self.opening or not MARKERS.search(self.tokenizer.get_chat_template()):
+        if self.opening or self.ending or not MARKERS.search(self.tokenizer.get_chat_template()):
             return False
         text, marked = self.marked(PROBE, None)
         if len(marked) == 1 and PROBE[1]["content"] in text[slice(*marked[0])]:
@@ -214,6 +246,13 @@ class ChatTemplate:
             text, spans = located(self, messages, tools, turns)
         except (TemplateError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise Refused("template_refused", f"the chat template refused it: {error}") from None
+        for k, (start, _) in zip(turns, spans, strict=True):
+            if self.header and text.startswith(self.header, start):
+                raise Refused(
+                    "turn_not_located",
+                    f"message {k}: the conversation has {self.header!r} before it, and the prompt "
+                    "that is served there has not",
+                )
         self._nothing_dropped(text, messages, tools)
         return Rendered(text, spans, [messages[k] for k in turns])
 

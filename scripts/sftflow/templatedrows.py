@@ -89,6 +89,8 @@ def parts_by_turn(
             why = "the chat template does not continue its own generation prompt"
             if messages[k].get("reasoning_content"):
                 why += "; if it is told to open answers without thinking, set reasoning: drop"
+            elif template.renders_reasoning:
+                why += "; if it opens answers with thinking, this one has none"
             raise Refused("turn_not_located", f"message {k}: {why}") from None
         found.append(Part(f"{name}-{k}", upto, tools, [k], [weight], rendered))
     return found

@@ -58,15 +58,32 @@ def located(
         return _behind_prompt(template, messages, tools, turns)
 
 
+def whole_text(template: ChatTemplate, messages: Messages, tools: list | None) -> str:
+    """Return the text of a conversation, up to the end of an answer that comes last.
+
+    Where a template leaves that end to the next turn (``ending``), the next turn is a tool's
+    result behind a call, and else a question.
+    """
+    text = template.render(messages, tools)
+    if not template.ending or messages[-1]["role"] != "assistant":
+        return text
+    if messages[-1].get("tool_calls"):
+        longer = template.render([*messages, {"role": "tool", "content": ""}], tools)
+        found = template.control_text.search(longer, len(text))
+        if found and longer.startswith(text):
+            return longer[: found.end()]
+    return text + template.ending
+
+
 def _by_prefix(
     template: ChatTemplate, messages: Messages, tools: list | None, turns: Sequence[int]
 ) -> tuple[str, list[Span]]:
     """Locate turns as what each message adds after its generation prompt."""
-    text = template.render(messages, tools)
+    text = whole_text(template, messages, tools)
     spans = []
     for k in turns:
         prompt = template.render(messages[:k], tools, prompt=True)
-        upto = text if k + 1 == len(messages) else template.render(messages[: k + 1], tools)
+        upto = text if k + 1 == len(messages) else whole_text(template, messages[: k + 1], tools)
         if not text.startswith(prompt) or not upto.startswith(prompt):
             raise PrefixChanged
         spans.append(_until_end_of_turn(template, text, upto, len(prompt), k))
@@ -114,7 +131,7 @@ def _behind_prompt(
     if len(turns) > 1 or k + 1 < len(messages) or thinks:
         raise PrefixChanged
     prompt = template.render(messages[:k], tools, prompt=True)
-    whole = template.render(messages, tools)
+    whole = whole_text(template, messages, tools)
     marks = list(template.control_text.finditer(prompt))
     content = whole.rfind(messages[k]["content"].strip()) if messages[k]["content"] else len(whole)
     ending = prompt[marks[-1].start() :] if marks else ""
@@ -138,7 +155,7 @@ def _behind_opening(
         raise PrefixChanged
     k = turns[-1]
     prompt = template.render(messages[:k], tools, prompt=True)
-    whole = template.render(messages, tools)
+    whole = whole_text(template, messages, tools)
     before = prompt.removesuffix(template.opening)
     if before == prompt or not whole.startswith(before):
         raise PrefixChanged
