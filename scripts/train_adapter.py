@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.adapters import keep_initial
-from sftflow.adapting import moves_weights, prepare
+from sftflow.adapting import moves_weights, prepare, told_if_unfit
 from sftflow.bestcheckpoint import best_counts, best_of
 from sftflow.checkpointanswers import asked_digests, let_answer, scoring_packages
 from sftflow.checkpoints import alone, fingerprint, remove_others
@@ -125,20 +125,21 @@ class Run:
         average = average_of(spec["training"]["average_checkpoints"], self.plan)
         packed = spec["training"]["batching"] == "packed"
         collator = packed_rows(model, self.tokenizer, self.base["name"]) if packed else None
-        trainer = self.trainer_of(
-            model=model,
-            args=settings,
-            data_collator=collator,
-            train_dataset=self.train,
-            eval_dataset=self.validation if evaluates else None,
-            processing_class=self.tokenizer,
-            peft_config=adapter,
-            callbacks=[
-                self.rehearsal,
-                *self._callbacks(model, evaluates),
-                *([average] if average else []),
-            ],
-        )
+        with told_if_unfit(spec["method"], self.base["name"]):
+            trainer = self.trainer_of(
+                model=model,
+                args=settings,
+                data_collator=collator,
+                train_dataset=self.train,
+                eval_dataset=self.validation if evaluates else None,
+                processing_class=self.tokenizer,
+                peft_config=adapter,
+                callbacks=[
+                    self.rehearsal,
+                    *self._callbacks(model, evaluates),
+                    *([average] if average else []),
+                ],
+            )
         self.rehearsal.trainer = trainer
         trainer.average, trainer.batching = average, spec["training"]["batching"]
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from sftflow.layerkinds import carries_state
 from sftflow.methods import MUTATING
 from sftflow.stage import StageError
 
@@ -155,10 +158,18 @@ def ia3_config(options: Mapping[str, Any], model: Any, base: str):
     )
 
 
-def prefix_config(options: Mapping[str, Any], base: str):
-    """Return prefix tuning's config: trained keys and values before those of each layer."""
+def prefix_config(options: Mapping[str, Any], model: Any, base: str):
+    """Return prefix tuning's config: trained keys and values before those of each layer.
+
+    Raises StageError for a model that has layers without keys.
+    """
     from peft import PrefixTuningConfig
 
+    if carries_state(model):
+        raise StageError(
+            f"method prefix: {base} has layers without keys and values to put others before; use "
+            "prompt or lora"
+        )
     return PrefixTuningConfig(
         **_named(base),
         num_virtual_tokens=options["num_virtual_tokens"],
@@ -234,7 +245,7 @@ def prepare(model: Any, spec: Mapping[str, Any], base: str, steps: int, tokenize
     if method == "ia3":
         return ia3_config(spec["ia3"], model, base)
     if method == "prefix":
-        return prefix_config(spec["prefix"], base)
+        return prefix_config(spec["prefix"], model, base)
     if method == "prompt":
         return prompt_config(spec["prompt"], base, tokenizer)
     if method == "p_tuning":
@@ -246,6 +257,19 @@ def prepare(model: Any, spec: Mapping[str, Any], base: str, steps: int, tokenize
     elif method != "full":
         raise StageError(f"method {method!r} is not known")
     return None
+
+
+@contextmanager
+def told_if_unfit(method: str, base: str) -> Iterator[None]:
+    """Raise StageError with PEFT's own words for what PEFT refuses in the block."""
+    try:
+        yield
+    except ValueError as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        if "/peft/" not in last.filename:
+            raise
+        said = " ".join(str(error).split())
+        raise StageError(f"method {method} does not fit {base}; PEFT says: {said}") from None
 
 
 def moves_weights(spec: Mapping[str, Any]) -> bool:

@@ -20,11 +20,10 @@ from transformers.masking_utils import sdpa_mask
 from transformers.utils import is_flash_attn_2_available
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from sftflow.layerkinds import carries_state
 from sftflow.stage import StageError
 
 BY_ROW = "sdpa_by_row"  # the name of the attention below in transformers
-# Layers of transformers whose tokens see each other by attention only.
-ATTENDING = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 # A log-probability of a row beside another may differ so much from that of the row alone: float32
 # sums in another order, and in 16 bits that is seen in the third digit of a logit.
 BOUNDS = {torch.float32: 1e-4}
@@ -86,6 +85,7 @@ def attend_by_row(model: Any, base: str) -> None:
     on by other means.
     """
     if carries_state(model):
+        # An untrained LFM2's losses move by 4e-5: no bound on losses tells that from rounding.
         raise _unpackable(base, "its layers carry a state or a convolution from row to row")
     half = torch.cuda.is_available() and model.dtype in (torch.bfloat16, torch.float16)
     if half and is_flash_attn_2_available() and getattr(model, "_supports_flash_attn", 0):
@@ -97,16 +97,6 @@ def attend_by_row(model: Any, base: str) -> None:
     model.set_attn_implementation(wanted)
     if model.config.get_text_config()._attn_implementation != wanted:
         raise _unpackable(base, "its attention can't be kept within rows")
-
-
-def carries_state(model: Any) -> bool:
-    """Say whether text reaches later tokens by other means than attention (Mamba, LFM2).
-
-    Attention within rows keeps that from no row: an untrained LFM2's losses moved by 4e-5, which
-    no bound on losses tells from rounding.
-    """
-    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
-    return getattr(model, "_is_stateful", False) or not ATTENDING.issuperset(kinds)
 
 
 def packed_rows(model: Any, tokenizer: Any, base: str) -> PackedRows:

@@ -8,7 +8,13 @@ from test_packing import model_of
 from test_trainer import TRAINING
 from test_training import LORA
 
-from sftflow.adapting import ia3_config, linear_names, lora_config
+from sftflow.adapting import (
+    ia3_config,
+    linear_names,
+    lora_config,
+    prefix_config,
+    told_if_unfit,
+)
 from sftflow.stage import StageError
 from sftflow.trainer import MaskedTrainer
 from sftflow.training import Schedule, trainer_settings
@@ -56,6 +62,21 @@ def test_what_experts_do_not_take_is_refused(key, value, plain):
 def test_experts_are_adapted_where_all_linear_layers_are():
     model = model_of("Qwen3Moe", **EXPERTS)
     assert any("experts" in name for name in adapted(lora_config(PLAIN, model, "moe"), model))
+
+
+def test_keys_before_layers_without_keys_are_refused():
+    model = model_of("Lfm2", layer_types=["conv", "full_attention"])
+    with pytest.raises(StageError, match="method prefix: lfm has layers without keys"):
+        prefix_config({"num_virtual_tokens": 4, "encoder_hidden_size": None}, model, "lfm")
+
+
+def test_what_peft_refuses_is_told_in_its_words():
+    model = model_of("Mamba", state_size=4)
+    said = "method lora does not fit mamba; PEFT says: .*'out_proj' is incompatible with Mamba"
+    with pytest.raises(StageError, match=said), told_if_unfit("lora", "mamba"):
+        adapted(lora_config(PLAIN, model, "mamba"), model)
+    with pytest.raises(ValueError, match="other"), told_if_unfit("lora", "mamba"):
+        raise ValueError("other")
 
 
 @pytest.fixture
