@@ -170,7 +170,7 @@ def _labelled(
         raise Refused("mask_mismatch", fault)
     if reasoning == "context":
         for span, answer in zip(spans, part.rendered.answers, strict=True):
-            start, end = thinking(text, span, answer)
+            start, end = thinking(template, text, span, answer)
             for at in range(first_token(offsets, start), len(offsets)):
                 if offsets[at][1] > end:
                     break
@@ -234,16 +234,23 @@ def _cut(
     return cut, [*first, *((begin + shift, end + shift) for begin, end in second[1:])]
 
 
-def thinking(text: str, span: Span, answer: Mapping[str, Any]) -> Span:
+def thinking(template: ChatTemplate, text: str, span: Span, answer: Mapping[str, Any]) -> Span:
     """Return where in a turn's span its thinking stands, tags included; nothing if it has none."""
     start, end = span
-    thought = (answer.get("reasoning_content") or "").strip()
-    at = text.find(thought, start, end) if thought else -1
+    thought, said = (answer.get("reasoning_content") or "").strip(), answer["content"].strip()
+    if not thought or not template.renders_reasoning:  # its words may be in the answer too
+        return start, start
+    for found in reversed([*template.control_text.finditer(text, start, end)]):
+        if found.end() == end:
+            end = found.start()  # and the answer may be a letter of the end-of-turn token
+    if not answer.get("tool_calls"):
+        at = text.rfind(said, start, end)
+        return (start, at) if thought in text[start : max(at, start)] else (start, start)
+    at = text.find(thought, start, end)
     if at < 0:
         return start, start
     behind = at + len(thought)
-    said = answer["content"].strip()
-    if said and (found := text.find(said, behind, end)) >= 0:
-        return start, found
-    closed = text.find(">", behind, end)  # a tool call: up to the tag that closes the thinking
+    if said and (found_at := text.find(said, behind, end)) >= 0:
+        return start, found_at
+    closed = text.find(">", behind, end)  # up to the tag that closes the thinking
     return start, closed + 1 if closed >= 0 else behind

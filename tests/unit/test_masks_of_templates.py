@@ -152,6 +152,17 @@ def test_thinking_with_loss_without_and_left_out():
     assert said.startswith("<tool_call>") or said.startswith("\n\n<tool_call>")
 
 
+@pytest.mark.parametrize("thought", ["42", "It is", "It is 42", "a", "e", "n", ">"])
+@pytest.mark.parametrize("name", ["llama3", "chatml", "qwen3", "gpt-oss", "command-r7b"])
+def test_thinking_without_loss_whose_words_are_in_the_answer_too(name, thought):
+    """Llama 3's style leaves the thinking out, and so its words must not be looked for."""
+    for said in ("It is 42 > 41", thought):
+        row = record(ASK, turn("assistant", said, reasoning=thought))
+        ((trained,),) = texts(name, row, reasoning="context")
+        ends = template(name).control_text.findall(trained)
+        assert trained.removesuffix("".join(ends)).strip() == said
+
+
 def test_earlier_thinking_is_not_in_the_prompt_of_later_turns():
     samples = ours("chatml", record(*TALKS["thinking"]))
     tokenizer = template("chatml").tokenizer
