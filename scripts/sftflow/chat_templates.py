@@ -124,9 +124,13 @@ class ChatTemplate:
         return longer[len(whole) : found.end()]
 
     def _header(self) -> str:
-        """Return what a prompt ends with for the answer to come; '' if it adds nothing."""
+        """Return what a prompt ends with for the answer to come; '' if that is plain text.
+
+        Plain text may be the beginning of an answer as well.
+        """
         asked, prompt = (self.render(PROBE[:1], None, prompt=more) for more in (False, True))
-        return prompt[len(asked) :] if prompt.startswith(asked) else ""
+        header = prompt[len(asked) :] if prompt.startswith(asked) else ""
+        return header if self.control_text.search(header) else ""
 
     def _last_of_turn(self, after: str) -> str | None:
         """Return the last control token that ends an answer whether or not others follow.

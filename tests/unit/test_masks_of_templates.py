@@ -152,6 +152,11 @@ def test_thinking_with_loss_without_and_left_out():
     assert said.startswith("<tool_call>") or said.startswith("\n\n<tool_call>")
 
 
+def test_an_answer_that_begins_as_a_prompt_of_plain_text_ends():
+    row = record(ASK, turn("assistant", "ASSISTANT: yes"))
+    assert texts("vicuna", row) == [[" ASSISTANT: yes</s>"]]
+
+
 @pytest.mark.parametrize("thought", ["42", "It is", "It is 42", "a", "e", "n", ">"])
 @pytest.mark.parametrize("name", ["llama3", "chatml", "qwen3", "gpt-oss", "command-r7b"])
 def test_thinking_without_loss_whose_words_are_in_the_answer_too(name, thought):
