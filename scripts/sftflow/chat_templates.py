@@ -58,8 +58,10 @@ class ChatTemplate:
             if token.special or CONTROL.match(token.content)
         }
         self.control_ids = frozenset(self.control.values())
-        names = sorted(map(re.escape, self.control), key=len, reverse=True)
-        self.control_text = re.compile("|".join(names)) if names else re.compile(r"(?!)")
+        # SentencePiece's decoders write a space for a ▁ of a token (DeepSeek's), or nothing.
+        names = {token.replace("▁", space) for token in self.control for space in ("▁", " ", "")}
+        found = sorted(map(re.escape, names), key=lambda name: (-len(name), name))
+        self.control_text = re.compile("|".join(found)) if found else re.compile(r"(?!)")
         self._probe()
 
     def render(self, messages: Sequence[Mapping], tools: list | None, prompt: bool = False) -> str:

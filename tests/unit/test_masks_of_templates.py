@@ -140,6 +140,16 @@ def test_thinking_that_the_prompt_opens_is_closed_by_the_model():
     assert first[:start] == one.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
 
 
+def test_control_tokens_that_are_decoded_as_other_text():
+    """SentencePiece decoders write a space for a ▁, also those of <｜end▁of▁sentence｜>."""
+    row = record(*TALKS["one turn"])
+    ((_, labels),) = ours("deepseek-r1", row, "sentencepiece")
+    ended = [label for label in labels if label != -100]
+    tokenizer = template("deepseek-r1", "sentencepiece").tokenizer
+    assert ended[-1] == tokenizer.convert_tokens_to_ids("<｜end▁of▁sentence｜>")
+    assert "A thing." in tokenizer.decode(ended)
+
+
 def test_thinking_with_loss_without_and_left_out():
     row = record(*TALKS["thinking"][:2])
     assert texts("qwen3", row) == [["<think>\nHm.\nSo.\n</think>\n\nA.<|im_end|>"]]
