@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 
 from sftflow.averaging import Average
@@ -26,7 +26,7 @@ from sftflow.ranks import all_ranks, orthogonality
 from sftflow.roworder import KeptOrder, computed_tokens, row_sampler
 from sftflow.stage import Progress, StageError
 from sftflow.tokenweights import WeighsTokens, loss_total
-from sftflow.trainstate import has_state, load_state, save_state
+from sftflow.trainstate import has_state, load_model, load_state, save_state
 
 logger = logging.getLogger("sftflow")
 
@@ -69,18 +69,26 @@ class Resumable:
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
         if self.average is not None:
             self.average.load(Path(resume_from_checkpoint), self.model.device)
-        if has_state(Path(resume_from_checkpoint)):
-            load_state(self.model, Path(resume_from_checkpoint))
-        else:
+        if not self._put_back(Path(resume_from_checkpoint)):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def load_best(self) -> None:
         """Put the weights of the best evaluation into the model."""
         best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
-        if has_state(best):
-            load_state(self.model, best)
-        else:
+        if not self._put_back(best):
             self._load_best_model()
+
+    def _put_back(self, checkpoint: Path) -> bool:
+        """Put back a checkpoint's weights; return False if that is left to the parent."""
+        if has_state(checkpoint):
+            load_state(self.model, checkpoint)
+        elif isinstance(self.model, PreTrainedModel) and not (
+            self.is_fsdp_enabled or self.is_deepspeed_enabled
+        ):
+            load_model(self.model, checkpoint)
+        else:
+            return False
+        return True
 
     def _get_train_sampler(self, train_dataset=None):  # noqa: ARG002 - comes without lengths
         lengths = self.row_lengths()

@@ -3,6 +3,9 @@
 Of P-tuning and projected prefixes PEFT saves the embeddings without the network that makes them,
 of AdaLoRA the ranks that are left without the importance of all. So each checkpoint of these
 methods holds every trained weight, and AdaLoRA's moving averages, in files of their own.
+
+A whole model is saved under the names of its repository, which a class of transformers may not
+have: experts that lie apart in a file are stacked in memory.
 """
 
 from __future__ import annotations
@@ -65,3 +68,15 @@ def load_state(model: Any, folder: Path) -> None:
         getattr(allocator, kind)[name] = value.to(model.device)
     pattern = json.loads((folder / PATTERN).read_text(encoding="utf-8"))
     allocator.peft_config.rank_pattern = pattern
+
+
+def load_model(model: Any, folder: Path) -> None:
+    """Put back every weight of a whole model, as its class reads it from a checkpoint.
+
+    transformers' Trainer loads what has the same name in the file and in memory and goes on with
+    the rest as it is: experts stayed those of the start, or of the last step instead of the best.
+    """
+    saved = type(model).from_pretrained(
+        folder, dtype=model.dtype, local_files_only=True, use_safetensors=True
+    )
+    model.load_state_dict(saved.state_dict())

@@ -1,5 +1,8 @@
 """Methods on bases whose layers are not nn.Linear: GPT-2's Conv1D, experts as one parameter."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from chat_fixture import shipped
@@ -77,6 +80,24 @@ def test_what_peft_refuses_is_told_in_its_words():
         adapted(lora_config(PLAIN, model, "mamba"), model)
     with pytest.raises(ValueError, match="other"), told_if_unfit("lora", "mamba"):
         raise ValueError("other")
+
+
+def test_experts_of_a_checkpoint_are_put_back(tmp_path):
+    """In the file they lie apart, in memory they are stacked: the names are not the same."""
+    trainer = MaskedTrainer.__new__(MaskedTrainer)
+    trainer.is_fsdp_enabled = trainer.is_deepspeed_enabled = False
+    trainer.args = SimpleNamespace(output_dir=str(tmp_path))
+    trainer.state = SimpleNamespace(best_global_step=2)
+    trainer.model = model_of("Qwen3Moe", **EXPERTS)
+    trainer.model.save_pretrained(tmp_path / "checkpoint-2")
+    before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    resumed = partial(trainer._load_from_checkpoint, tmp_path / "checkpoint-2")
+    for put_back in (trainer.load_best, resumed):
+        for weight in trainer.model.parameters():
+            weight.data.add_(1)
+        put_back()
+        now = trainer.model.state_dict()
+        assert all(now[name].equal(weight) for name, weight in before.items())
 
 
 @pytest.fixture
