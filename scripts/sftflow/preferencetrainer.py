@@ -55,6 +55,9 @@ def preference_settings(
         label_smoothing=dpo["label_smoothing"],
         disable_dropout=True,
         precompute_ref_log_probs=False,
+        # The balance of a model's experts would hide that the first loss is known, and measured
+        # losses would not be those of the pairs.
+        router_aux_loss_coef=0.0,
     )
 
 

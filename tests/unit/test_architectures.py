@@ -125,3 +125,23 @@ def test_a_validation_loss_has_no_balance_of_experts_in_it(mixture):
     mixture.model.train()
     batch = mixture.data_collator([rows[i] for i in range(4)])
     assert mixture.compute_loss(mixture.model, batch).item() > expected.item() + 0.1  # trained by
+
+
+def test_pairs_have_no_balance_of_experts_in_their_loss(tmp_path):
+    """A policy that is its own reference has a loss of ln 2, whatever its experts do."""
+    from sftflow.config import fill_defaults, schema
+    from sftflow.preferencetrainer import PairCollator, PreferenceTrainer, preference_settings
+
+    dpo = fill_defaults({}, schema()["$defs"]["dpo"])
+    row = {"input_ids": [1, 2, 3, 4], "answer_start": 2, "rejected_ids": [5, 6, 7], "length": 4}
+    tokenizer, plan = shipped("chatml"), Schedule(1, 1, 1, 1, 0, 1)
+    trainer = PreferenceTrainer(
+        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERTS),
+        args=preference_settings(TRAINING, dpo, plan, tmp_path, "float32", evaluates=False),
+        data_collator=PairCollator(0),
+        train_dataset=Dataset.from_list([row] * 2),
+        processing_class=tokenizer,
+        peft_config=lora_config(PLAIN, model_of("Qwen3Moe", **EXPERTS), "moe"),
+    )
+    batch = trainer.data_collator([row])
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(0.6931, abs=1e-3)
