@@ -47,7 +47,8 @@ class Comparison:
 
         self.rows += 1
         self.positions += one.shape[0]
-        self.max_difference = max(self.max_difference, float((one - other).abs().max()))
+        difference = (one - other).abs().max()  # NaN stays NaN in torch's maximum, not in max()
+        self.max_difference = float(difference.clamp(min=self.max_difference))
         self.agreeing += int((one.argmax(-1) == other.argmax(-1)).sum())
         log_p, log_q = torch.log_softmax(one, -1), torch.log_softmax(other, -1)
         self.kl_sum += float((log_p.exp() * (log_p - log_q)).sum())

@@ -32,6 +32,12 @@ def test_a_comparison_by_hand():
     }
 
 
+def test_a_difference_that_is_no_number_is_not_lost_among_others():
+    rows = [torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, float("nan")]]), torch.zeros(1, 2)]
+    seen = compare(rows, [torch.zeros(1, 2)] * 3)
+    assert math.isnan(seen["max_logit_difference"])
+
+
 def test_a_merge_is_w_plus_scaled_ba():
     """PEFT's merge on a 4x4 matrix: W + (alpha / r) B A."""
     from peft import LoraConfig, get_peft_model
