@@ -31,13 +31,12 @@ from sftflow.methods import METHODS
 from sftflow.modelfolders import write_start_sums
 from sftflow.modelimports import import_models
 from sftflow.records import read_rows
-from sftflow.remotecode import may_run_code
+from sftflow.savedmodels import SHARD, load, saved_dtype
 from sftflow.stage import StageError, console, run_stage, stage_parser
 
 logger = logging.getLogger("sftflow")
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
-SHARD = "4GB"
 CARD = "README.md"  # for people; what it says of the training changes no model
 NO_PAYLOAD = ("manifest.json", "SHA256SUMS", CARD)
 
@@ -56,32 +55,7 @@ def check_base(run: dict[str, Any], base: Path) -> None:
 
 def target_dtype(wanted: str, base: Path) -> str:
     """Return the dtype to save in; ``auto`` is that of the base's config."""
-    if wanted != "auto":
-        return wanted
-    from transformers import AutoConfig
-
-    code = may_run_code(base)
-    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=code)
-    return str(config.get_text_config().dtype or "float32").removeprefix("torch.")
-
-
-def load(folder: Path, dtype: str = "float32"):
-    """Load a model folder; on a GPU if there is one."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model, info = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype),
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=may_run_code(folder),
-        output_loading_info=True,
-    )
-    wrong = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
-    if wrong:
-        raise StageError(f"{folder}: weights and config don't fit, first at {wrong[0]}")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return saved_dtype(base) if wanted == "auto" else wanted
 
 
 def trained_model(run: Path, base: Path, method: str, rows: list) -> tuple[Any, list, list]:
