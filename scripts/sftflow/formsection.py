@@ -1,7 +1,8 @@
-"""The page's tables of the forms in which a run is served: merged, and as an adapter on its base.
+"""The page's tables of the forms in which a run is served: merged, as an adapter, quantised.
 
 A run has a table if at least two of its forms were measured: what each answers, how fast, on how
 much memory and disk. A form is told by ``form`` of its model in the spec; without it, it is merged.
+Each further form is held against the first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SERVER = (
 )
 
 Known = Mapping[str, Mapping[str, Any]]  # folder below results -> manifest
-Row = dict[str, Any]  # name, values: a measurement or None per form, paired: of the second
+Row = dict[str, Any]  # name, values: a measurement or None per form, paired: of the further ones
 
 
 def form_tables(
@@ -55,28 +56,31 @@ def _table(
 ) -> dict[str, Any]:
     names = [form["name"] for form in forms]
     measured = {name: {(m.group, m.metric): m for m in rows[name]} for name in names}
-    said = against.get((names[1], names[0]))
+    titles = [form.get("form", MERGED) for form in forms]
+    said = [against.get((name, names[0])) for name in names[1:]]
     return {
         "run": run,
         "models": names,
-        "forms": [form.get("form", MERGED) for form in forms],
-        "answers": [(s, one["identical"], one["n"]) for s, one in said["answers"].items()]
-        if said
-        else [],
+        "forms": titles,
+        "answers": [
+            (title, name, one["identical"], one["n"])
+            for title, other in zip(titles[1:], said, strict=True)
+            for name, one in (other["answers"].items() if other else ())
+        ],
         "groups": [
-            ("What it answers", list(_quality(measured, pairs_of(said)))),
+            ("What it answers", list(_quality(measured, [pairs_of(one) for one in said]))),
             ("How fast", list(_speed(measured))),
             ("What it takes", [*_of_latency(measured, SERVER), *_weights(forms, known)]),
         ],
     }
 
 
-def _row(name: str, values: Sequence[Any], paired: Any = None) -> Row:
-    return {"name": name, "values": values, "paired": paired}
+def _row(name: str, values: Sequence[Any], paired: Sequence[Any] = ()) -> Row:
+    return {"name": name, "values": values, "paired": paired or [None] * (len(values) - 1)}
 
 
 def _quality(
-    measured: Mapping[str, Mapping[tuple[str, str], Measurement]], paired: Pairs
+    measured: Mapping[str, Mapping[tuple[str, str], Measurement]], paired: Sequence[Pairs]
 ) -> Iterator[Row]:
     """Yield what is better or worse of answers, benchmarks and held-out loss."""
     places = dict.fromkeys(place for one in measured.values() for place in one)
@@ -84,7 +88,8 @@ def _quality(
         values = [one.get((group, metric)) for one in measured.values()]
         told = any(m is not None and m.value is not None for m in values)
         if told and group != "latency" and direction(group, metric):
-            yield _row(f"{metric} ({group})", values, paired.get((group, metric)))
+            differences = [pairs.get((group, metric)) for pairs in paired]
+            yield _row(f"{metric} ({group})", values, differences)
 
 
 def _of_latency(

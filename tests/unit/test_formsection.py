@@ -59,13 +59,40 @@ def test_both_forms_stand_beside_each_other(page):
     # 9 bytes of weights each, as the fixture's manifests have it
     assert "weights on disk (MiB)" in found
     text = " ".join(page.xpath("//section[@id='forms']")[0].itertext())
-    assert "39 of 40 answers are word for word the same" in " ".join(text.split())
+    said = "adapter: 39 of 40 answers to tickets are word for word those of merged."
+    assert said in " ".join(text.split())
 
 
 def test_the_adapter_has_the_verdict_of_its_run_and_lacks_nothing(page):
     assert page.xpath("//h3[text()='Not there when this page was made']") == []
     names = [node.text for node in page.xpath("//div[@class='verdict']/*[1]")]
     assert len(names) == 2 and any(name.startswith(f"{ADAPTER} is better") for name in names)
+
+
+def test_a_further_form_is_a_further_column():
+    """The merged model, its adapter and two exports; the last has no comparison yet."""
+    forms = {"r": {}, "r+adapter": {"form": "adapter"}, "r+w8a8": {"form": "w8a8"}}
+    forms["r+w4a16"] = {"form": "w4a16"}
+    models = [{"name": name, "kind": "tuned", "run": "r", **form} for name, form in forms.items()]
+    rows = [measured(name, "t.f1", place / 4) for place, name in enumerate(forms)]
+    sizes = {"r": 4000, "r+w8a8": 1000, "r+w4a16": 500}
+    known = {f"models/{name}": weights_of(size) for name, size in sizes.items()}
+    known["runs/r"] = weights_of(100)
+    said = {"answers": {"t": {"identical": 3, "n": 4}}, "measures": []}
+    against = {("r+w8a8", "r"): said, ("r+w8a8", "tiny"): {"answers": {}, "measures": []}}
+    (table,) = form_tables(models, rows, against, known)
+    assert table["forms"] == ["merged", "adapter", "w8a8", "w4a16"]
+    assert table["answers"] == [("w8a8", "t", 3, 4)]
+    found = {row["name"]: row for _, part in table["groups"] for row in part}
+    assert [m.value for m in found["t.f1 (scores)"]["values"]] == [0, 0.25, 0.5, 0.75]
+    assert found["t.f1 (scores)"]["paired"] == [None, None, None]
+    assert [m.value * 2**20 for m in found["weights on disk (MiB)"]["values"]] == [
+        *(4000, 100, 1000, 500)
+    ]
+
+
+def weights_of(size):
+    return {"outputs": {"model.safetensors": {"bytes": size}, "config.json": {"bytes": 7}}}
 
 
 def measured(model, metric, value):
