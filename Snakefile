@@ -26,6 +26,7 @@ include: "rules/data.smk"
 include: "rules/mix.smk"
 include: "rules/template.smk"
 include: "rules/train.smk"
+include: "rules/quantize.smk"
 include: "rules/preferences.smk"
 include: "rules/search.smk"
 include: "rules/serve.smk"
@@ -84,10 +85,14 @@ rule tokens:
 
 
 rule models:
-    """Every run trained, and merged where something is made of its model."""
+    """Every run trained, merged where something is made of its model, and quantised where asked."""
     input:
         all_runs,
         collect("results/models/{run}/manifest.json", run=plan.merged_runs(CONFIG)),
+        collect(
+            "results/models/{model}/manifest.json",
+            model=plan.quantized_models(CONFIG),
+        ),
 
 
 rule sheets:

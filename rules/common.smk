@@ -59,6 +59,7 @@ PACKAGES = {
     "tokens": ("pyarrow", "transformers", "tokenizers"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate"),
     "merge": ("torch", "transformers", "peft"),
+    "quantize": ("torch", "transformers", "compressed-tensors"),
     "serve": (vllm_package(),),
     "questions": ("lm-eval", "datasets"),
     "lm_eval": ("lm-eval", "transformers"),
@@ -136,8 +137,9 @@ onstart:
             f"another run ({holder}) is at work in {os.getcwd()}; "
             "wait for it or use --directory for a folder of your own"
         )
-    fault = untrainable_here() if workflow.is_main_process else None
-    if fault:
+    if workflow.is_main_process and (
+        fault := untrainable_here() or unserved_here()
+    ):
         sys.exit(fault)
     if workflow.is_main_process:
         refuse_what_cannot_fit()

@@ -133,7 +133,7 @@ def models_spec():
                 "datasets": plan.model_datasets(CONFIG, model),
                 "templated": plan.model_keys(CONFIG, model),
                 **({"preferences": True} if name in preferred else {}),
-                **({"form": "adapter"} if plan.is_adapter(model) else {}),
+                **({"form": form} if (form := plan.form_of(model)) else {}),
             }
         )
     return entries

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 import glob
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sftflow.adapter_rules import adapter_faults
+from sftflow.baseconfigs import base_number, max_positions
 from sftflow.cleaningrules import cleaning_faults
 from sftflow.gate_rules import comparison_faults, gate_faults
 from sftflow.labels import conversation_columns
@@ -24,6 +24,7 @@ from sftflow.opinion_rules import opinion_faults
 from sftflow.plan import ancestry, root_base
 from sftflow.preference_rules import preference_faults
 from sftflow.promptfile import read_prompts
+from sftflow.quantize_rules import quantize_faults
 from sftflow.stage import StageError
 from sftflow.suites import missing_files
 from sftflow.taskfiles import task_files
@@ -49,6 +50,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
         faults += circles or [
             *_runs(config, root),
             *adapter_faults(config),
+            *quantize_faults(config, root),
             *_lengths(config, root),
             *decontamination_faults(config),
             *opinion_faults(config, root),
@@ -146,32 +148,13 @@ def _runs(config: dict, root: Path) -> Iterator[str]:
                 f"runs.{name}.max_length: {run['max_length']} is more than the "
                 f"{positions} positions of base '{root_base(config, name)}'"
             )
-        layers = _base_number(config, root, root_base(config, name), "num_hidden_layers")
+        layers = base_number(config, root, root_base(config, name), "num_hidden_layers")
         trained = run["last_n_layers"]["n"] if run["method"] == "last_n_layers" else 0
         if layers is not None and trained > layers:
             yield (
                 f"runs.{name}.last_n_layers.n: {trained} is more than the {layers} layers of base "
                 f"'{root_base(config, name)}'"
             )
-
-
-def max_positions(config: dict, root: Path, base: str) -> int | None:
-    """Return the longest sequence of a base (tokens), None where only the hub knows."""
-    return _base_number(config, root, base, "max_position_embeddings")
-
-
-def _base_number(config: dict, root: Path, base: str, key: str) -> int | None:
-    """Return a number of a base's config.json, None where only the hub knows."""
-    entry = config["bases"][base]
-    if entry["make"] is not None:
-        return entry["make"][key]
-    if entry["path"] is None:
-        return None
-    try:
-        said = json.loads((root / entry["path"] / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return said.get(key) if isinstance(said, dict) else None
 
 
 def _lengths(config: dict, root: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from sftflow.launching import check_devices
 from sftflow.machinechecks import GIB, nearest, usable_memory
 from sftflow.memoryfit import Device, fit, gpu_sizes
 from sftflow.modelfolders import check_source, weight_files
+from sftflow.schemes import SCHEMES
 from sftflow.stage import StageError
 
 HUB_S = 5
@@ -84,6 +85,10 @@ def devices(config: Mapping[str, Any]) -> list[Finding]:
     if gpus and wanted > gpus:
         said = f"serve.tensor_parallel_size is {wanted}, there are {gpus} GPUs"
         found.append(fault("GPU", said, "lower it"))
+    for model in [] if gpus else plan.quantized_models(config):
+        if not SCHEMES[plan.form_of(model)].on_cpu:
+            said = f"{model}: vLLM serves this scheme on a GPU only"
+            found.append(fault("GPU", said, "take it out of runs.*.quantize, or use w8a8"))
     return found
 
 

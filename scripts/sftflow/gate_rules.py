@@ -14,6 +14,7 @@ from sftflow.gates import BENCHMARK, Rule, parsed
 from sftflow.goodput import limits
 from sftflow.measured import QUANTILES, SERVER, TIMES, cell_name, rate_name
 from sftflow.plan import (
+    form_of,
     forms,
     judged_pairs,
     model_datasets,
@@ -24,6 +25,7 @@ from sftflow.plan import (
     sheet_models,
     tuned_models,
 )
+from sftflow.schemes import SCHEMES
 from sftflow.scoring import METRICS
 from sftflow.sheets import CRITERIA
 from sftflow.stage import StageError
@@ -92,6 +94,8 @@ def _no_model(name: str, known: list[str], config: dict) -> str:
     run = run_of(config, name)
     if run and not config["runs"][run]["measure"]:
         return f"run '{run}' is not measured; set its measure: true"
+    if run and form_of(name) in SCHEMES:
+        return f"run '{run}' has no such export; add {form_of(name)} to runs.{run}.quantize"
     if run:
         return (
             f"run '{run}' is measured as '{forms(config, run)[0]}'; name that, or set serve: both"

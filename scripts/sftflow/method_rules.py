@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from sftflow.launching import SHARDED
 from sftflow.methods import METHODS, MUTATING, OPTIONS
 
-# What people call a method that is an option of another one here.
+# What people call a method that is an option of another one here, or a scheme of runs.*.quantize.
 OTHER_NAMES = {
     "rslora": "; rsLoRA is lora with lora.use_rslora: true",
     "dora": "; DoRA is lora with lora.use_dora: true",
     "lora_plus": "; LoRA+ is lora with lora.lr_ratio: 16",
     "pissa": "; PiSSA is lora with lora.init: pissa",
     "olora": "; OLoRA is lora with lora.init: olora",
+    "int8": "; int8 weights and activations are w8a8",
+    "int4": "; int4 weights are w4a16",
+    "fp8": "; FP8 with scales per token is fp8_dynamic",
+    "gptq": "; GPTQ and AWQ are not offered, w4a16 rounds to nearest",
+    "awq": "; GPTQ and AWQ are not offered, w4a16 rounds to nearest",
 }
 
 

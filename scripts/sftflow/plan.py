@@ -12,8 +12,10 @@ from typing import Any
 
 from sftflow.manifests import sha256_json
 
-# Ends the name of a model that is a start model with an adapter. No name in a config has a plus.
-ADAPTER = "+adapter"
+# What is measured of a run beside its merged model is called {run}+{form}: adapter, or a scheme of
+# quantisation. No name in a config has a plus.
+PLUS = "+"
+ADAPTER = f"{PLUS}adapter"
 
 
 def _value_in_name(value: Any) -> str:
@@ -82,8 +84,13 @@ def root_base(config: dict, model: str) -> str:
 
 def run_of(config: dict, model: str) -> str | None:
     """Return the run that made a model, None for a base."""
-    run = model.removesuffix(ADAPTER)
+    run = model.partition(PLUS)[0]
     return run if run in config["runs"] else None
+
+
+def form_of(model: str) -> str | None:
+    """Return the form of a run's model: adapter or a scheme; None for a merged one or a base."""
+    return model.partition(PLUS)[2] or None
 
 
 def is_adapter(model: str) -> bool:
@@ -92,17 +99,28 @@ def is_adapter(model: str) -> bool:
 
 
 def forms(config: dict, run: str) -> list[str]:
-    """Return the models that are measured of a run: merged, as an adapter on its base, or both."""
+    """Return the models that are measured of a run: merged, as an adapter, and quantised."""
     served = config["runs"][run]["serve"]
-    found = [run] if served != "adapter" else []
-    return found if served == "merged" else [*found, run + ADAPTER]
+    merged = [run] if served != "adapter" else []
+    adapter = [run + ADAPTER] if served != "merged" else []
+    return [*merged, *adapter, *quantized(config, run)]
+
+
+def quantized(config: dict, run: str) -> list[str]:
+    """Return the models that are quantised exports of a run's merged model."""
+    return [f"{run}{PLUS}{scheme}" for scheme in config["runs"][run]["quantize"]]
+
+
+def quantized_models(config: dict) -> list[str]:
+    """Return the quantised exports of every run."""
+    return _union(quantized(config, run) for run in measured_runs(config))
 
 
 def models(config: dict) -> list[str]:
     """Return every model that is measured: those of the runs and those that they start from."""
     used = {start for run in measured_runs(config) for start in ancestry(config, run)[1:]}
     used.update(tuned_models(config))
-    of_runs = (form for run in config["runs"] for form in (run, run + ADAPTER))
+    of_runs = _union([run, *forms(config, run)] for run in config["runs"])
     return [name for name in (*config["bases"], *of_runs) if name in used]
 
 
@@ -141,10 +159,10 @@ def measured_runs(config: dict) -> list[str]:
 def comparisons(config: dict) -> list[tuple[str, str]]:
     """Return each model to compare and the one it is held against.
 
-    That is its start model, for an adapter also its merged form, and whatever the config names.
+    That is its start model, for another form also the merged one, and whatever the config names.
     """
     own = [(model, start_of(config, model)) for model in tuned_models(config)]
-    both = [(model, run_of(config, model)) for model in tuned_models(config) if is_adapter(model)]
+    both = [(model, run_of(config, model)) for model in tuned_models(config) if form_of(model)]
     merged = [(model, run) for model, run in both if run in forms(config, run)]
     named = [(model, against) for model, against in config["comparisons"]]
     return list(dict.fromkeys([*own, *merged, *named]))
@@ -168,10 +186,10 @@ def merged_runs(config: dict) -> list[str]:
 def descendants(config: dict, model: str) -> list[str]:
     """Return the measured runs that go back to ``model``, its own included.
 
-    None starts from an adapter: what a run starts from is merged.
+    None starts from an adapter or a quantised model: what a run starts from is merged.
     """
-    if is_adapter(model):
-        return [model.removesuffix(ADAPTER)]
+    if form_of(model):
+        return [run] if (run := run_of(config, model)) else []
     return [run for run in measured_runs(config) if model in ancestry(config, run)]
 
 

@@ -1,7 +1,7 @@
-"""The adapter of the default's run on a server for adapters, beside the merged model.
+"""The default's run in further forms beside the merged model: as an adapter, and quantised.
 
-It uses the finished default and asks for the adapter's measurements only, on a small grid: one
-more start of vLLM.
+It uses the finished default and asks for their measurements only, on a small grid: two more starts
+of vLLM, in one run of the workflow.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from workflow import REPO, finish
 
 pytestmark = pytest.mark.e2e
 MERGED, ADAPTER = "tickets-lora", "tickets-lora+adapter"
+QUANTIZED = "tickets-lora+w8a8"
 GRID = {"prompt_tokens": [16, 32], "output_tokens": [2, 8], "concurrency": [1]}
 ROWS = 12
 
 
 def config(folder, **runs):
-    """Write the default config with the adapter measured too, and more runs beside it."""
+    """Write the default config with the further forms measured too, and more runs beside it."""
     said = yaml.safe_load((REPO / "config/config.yaml").read_text())
     run = said["runs"][MERGED]
-    run["serve"] = "both"
+    run |= {"serve": "both", "quantize": ["w8a8", "w4a16"] if runs else ["w8a8"]}
     for name, rank in runs.items():
         said["runs"][name] = {**run, "lora": {**run["lora"], "r": rank}}
     said["latency"] = {**GRID, "requests_per_cell": 3, "warmup_requests": 4}
@@ -44,7 +45,8 @@ def files(name=ADAPTER):
 @pytest.fixture(scope="module")
 def measured(finished, tmp_path_factory, warm):
     folder = tmp_path_factory.mktemp("project")
-    run = finish(finished, *files(), "--configfile", config(folder), environment=warm)
+    targets = [*files(), *files(QUANTIZED)]
+    run = finish(finished, *targets, "--configfile", config(folder), environment=warm)
     return run, folder
 
 
@@ -57,13 +59,15 @@ def answers(finished, model):
     return [json.loads(line) for line in text.splitlines() if '"set": "tickets"' in line]
 
 
-def test_one_server_and_no_training_make_an_adapter_a_measured_model(finished, measured):
+def test_a_server_each_and_no_training_make_further_forms_measured_models(finished, measured):
     assert dict(measured[0].jobs()) == {
         "serve_adapters": 1,
-        "measure_latency": 1,
-        "generate_answers": 1,
-        "measure_loss": 1,
-        "score_answers": 1,
+        "quantize_model": 1,
+        "serve_model": 1,
+        "measure_latency": 2,
+        "generate_answers": 2,
+        "measure_loss": 2,
+        "score_answers": 2,
     }
     assert not list((finished / "results/adapters").rglob("*.*"))  # no key stays
 
@@ -91,6 +95,26 @@ def test_latency_says_for_how_many_adapters_there_was_room(finished, measured):
     assert latency["server_view"]["requests"] == 12
 
 
+def test_int8_weights_answer_nearly_as_the_merged_model_does(finished, measured):
+    """By vLLM's own kernels; another model, or wrong scales, would differ more."""
+    mine, merged = answers(finished, QUANTIZED), answers(finished, MERGED)[:ROWS]
+    assert [row["id"] for row in mine] == [row["id"] for row in merged]
+    same = sum(one["answer"] == other["answer"] for one, other in zip(mine, merged, strict=True))
+    assert same >= ROWS - 4
+    losses = [read(finished, model, "loss.json")["losses"] for model in (QUANTIZED, MERGED)]
+    for name, one in losses[0].items():
+        assert one["value"] == pytest.approx(losses[1][name]["value"], abs=0.05)
+        assert one["value"] != losses[1][name]["value"]
+
+
+def test_int8_weights_take_a_third_of_the_room(finished, measured):
+    """A quarter of the layers, and the embeddings as they were."""
+    manifest = json.loads((finished / f"results/models/{QUANTIZED}/manifest.json").read_text())
+    sizes = manifest["counts"]["weight_bytes"]
+    assert 0.3 < sizes["quantized"] / sizes["merged"] < 0.4
+    assert manifest["proof"]["quantized"]["greedy_agreement"] > 0.95
+
+
 def planned(finished, *arguments):
     run = finish(finished, "-n", *arguments)
     pairs = re.findall(r"rule (\w+):\n(?:.*\n)*?\s+wildcards: (.*)\n", run.text())
@@ -98,9 +122,12 @@ def planned(finished, *arguments):
 
 
 def test_a_further_adapter_makes_the_others_measure_nothing_anew(finished, measured):
-    """But for latency, where it makes the server's room larger: rank 64 where there was 32."""
+    """But for latency, where it makes the server's room larger: rank 64 where there was 32.
+
+    Nor does a further scheme.
+    """
     more = config(measured[1], small=8, large=64)
-    assert planned(finished, *files(), "--configfile", more) == {
+    assert planned(finished, *files(), *files(QUANTIZED), "--configfile", more) == {
         ("train_adapter", "small"),
         ("train_adapter", "large"),
         ("serve_adapters", "tiny"),  # it has them too

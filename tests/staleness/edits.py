@@ -46,6 +46,7 @@ from staleness.project import Project, prompt
 
 KEY = "*"  # the templated key; there is one at a time
 RUN, BASE = "s.r-2", "t"
+EXPORT = f"{RUN}+w8a8"
 
 
 def measured(model: str) -> set[str]:
@@ -325,17 +326,28 @@ STOPPED = [
         drop_key("datasets", "d", "mix"),
         {"report_dataset d", *TOKENS},
     ),
-    # Every row in a group of its own: the same rows on each side, so the same tokens.
+    # Every row in a group of its own: the same rows on each side, so the same tokens. The export of
+    # the merged model is made of that, and taken back before it is measured.
     Edit(
         "a group column switched on",
-        set_key("sources", "a", "columns", to={"group": "instruction"}),
-        {*GROUPED, *TOKENS},
+        lambda p: (
+            set_key("sources", "a", "columns", to={"group": "instruction"})(p),
+            set_key("runs", "s", "quantize", to=["w8a8"])(p),
+        ),
+        {*GROUPED, *TOKENS, f"quantize_model {EXPORT}"},
         targets=("models",),
-        stale={*DATA, *TOKENS, *RETRAINED},
+        stale={
+            *(*DATA, *TOKENS, *RETRAINED),
+            *(f"quantize_model {EXPORT}", *measured(EXPORT)),
+            *(f"compare_models {EXPORT} {other}" for other in (BASE, RUN)),
+        },
     ),
     Edit(
         "the group column off again",
-        drop_key("sources", "a", "columns"),
+        lambda p: (
+            drop_key("sources", "a", "columns")(p),
+            drop_key("runs", "s", "quantize")(p),
+        ),
         {*GROUPED, *TOKENS},
     ),
     # No two rows are as alike as that, and none means the same as another: the bytes stay.

@@ -321,6 +321,8 @@ def test_what_a_config_asks_for(tmp_path, monkeypatch):
     assert "this is no job of Slurm" in told(tmp_path, **wide)[0]
     assert told(tmp_path, on_cluster=True, **wide) == []
     assert "qlora needs" in told(tmp_path, runs={"r": {**run, "method": "qlora"}})[0]
+    said = told(tmp_path, runs={"r": {**run, "quantize": ["w8a16", "w8a8"]}})
+    assert len(said) == 1 and "r+w8a16: vLLM serves this scheme on a GPU only" in said[0]
     assert "sourcez" in " ".join(told(tmp_path, sourcez={}))
 
 

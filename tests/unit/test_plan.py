@@ -14,6 +14,7 @@ CONFIG = {
             "suites": suites,
             "measure": True,
             "serve": "merged",
+            "quantize": [],
         }
         for name, base, dataset, length, suites in [
             ("one", "tiny", "a", 64, ["s"]),
@@ -92,6 +93,38 @@ def test_an_adapter_is_measured_as_its_run_is_and_compared_with_its_merged_form(
     assert [pair for pair in pairs if pair[0] == "two+adapter"] == [("two+adapter", "one")]
 
 
+def quantized(**schemes):
+    """Return CONFIG with exports of some runs."""
+    config = served()
+    for name, asked in schemes.items():
+        config["runs"][name]["quantize"] = asked
+    return config
+
+
+def test_a_quantised_export_is_a_model_of_its_run():
+    config = quantized(one=["w8a8"], long=["w4a16", "w8a8"])
+    known = plan.models(config)
+    exports = ["one+w8a8", "long+w4a16", "long+w8a8"]
+    assert known == ["tiny", "one", exports[0], "two", "three", "long", *exports[1:]]
+    assert plan.quantized_models(config) == exports
+    assert [plan.form_of(model) for model in ("long", *exports)] == [None, "w8a8", "w4a16", "w8a8"]
+    assert plan.start_of(config, "long+w8a8") == plan.root_base(config, "long+w8a8") == "tiny"
+    assert plan.model_folder(config, "long+w8a8") == "results/models/long+w8a8"
+    assert plan.merged_runs(config) == ["one", "two", "three", "long"]
+    assert plan.adapter_starts(config) == []
+
+
+def test_a_quantised_export_is_measured_as_its_run_and_compared_with_the_merged_model():
+    config = quantized(one=["w8a8"])
+    assert plan.model_suites(config, "one+w8a8") == ["s"]  # two starts from the merged model
+    assert plan.model_keys(config, "one+w8a8") == [plan.templated_key(config, "one")]
+    mine = [pair for pair in plan.comparisons(config) if pair[0] == "one+w8a8"]
+    assert mine == [("one+w8a8", "tiny"), ("one+w8a8", "one")]
+    assert "one+w8a8" not in plan.sheet_models(config, "p")
+    config["runs"]["one"]["measure"] = False
+    assert plan.quantized_models(config) == []
+
+
 def test_judges_and_people_see_one_form_of_a_run():
     config = {**served(one="both", three="adapter"), "judges": {"j": {"pairs": None}}}
     judged = list(plan.judged_pairs(config, "j"))
@@ -118,7 +151,8 @@ def test_a_dataset_is_compared_with_the_suites_of_all_that_it_goes_into():
         "first": {"base": "b", "dataset": "d", "suites": ["s"]},
         "second": {"base": "first", "dataset": "e", "suites": ["t"]},
     }
-    runs = {name: {**run, "measure": True, "serve": "merged"} for name, run in runs.items()}
+    settings = {"measure": True, "serve": "merged", "quantize": []}
+    runs = {name: {**run, **settings} for name, run in runs.items()}
     datasets = {
         name: {"mix": {}, "decontaminate": {"action": action}}
         for name, action in (("d", "warn"), ("e", "drop"), ("f", "warn"), ("g", "off"))
