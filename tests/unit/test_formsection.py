@@ -1,4 +1,4 @@
-"""A run that is served merged and as an adapter, beside each other on the page."""
+"""A run that is served merged, as an adapter and quantised, beside each other on the page."""
 
 import copy
 import json
@@ -13,12 +13,12 @@ from report_fixture import SPEC, write_results
 from sftflow.formsection import form_tables
 from sftflow.summary import Measurement
 
-ADAPTER = "support+adapter"
+ADAPTER, EXPORT = "support+adapter", "support+w8a8"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Return the page of results in which the adapter answers as the merged model does."""
+    """Return the page of results in which all forms answer as the merged model does."""
     results = write_results(tmp_path_factory.mktemp("forms") / "results")
     shutil.copytree(results / "eval/support", results / f"eval/{ADAPTER}")
     latency = results / f"eval/{ADAPTER}/latency.json"
@@ -27,6 +27,9 @@ def page(tmp_path_factory):
     latency.write_text(json.dumps(said))
     spec = copy.deepcopy(SPEC)
     spec["models"].append({**spec["models"][1], "name": ADAPTER, "form": "adapter"})
+    for folder in ("eval", "models"):
+        shutil.copytree(results / folder / "support", results / folder / EXPORT)
+    spec["models"].append({**spec["models"][1], "name": EXPORT, "form": "w8a8"})
     spec["comparisons"].append([ADAPTER, "support"])
     against = json.loads((results / "eval/support/against/tiny.json").read_text())
     against |= {"model": ADAPTER, "against": "support"}
@@ -47,14 +50,15 @@ def cells(page):
     return found
 
 
-def test_both_forms_stand_beside_each_other(page):
+def test_the_forms_stand_beside_each_other(page):
     found = cells(page)
     (titles,) = page.xpath("//section[@id='forms']//thead/tr")
-    assert [cell.text for cell in titles] == ["Measure", "merged", "adapter", "adapter − merged"]
+    forms, differences = ["merged", "adapter", "w8a8"], ["adapter − merged", "w8a8 − merged"]
+    assert [cell.text for cell in titles] == ["Measure", *forms, *differences]
     exact = found["tickets.exact_match (scores)"]
-    assert exact[0] == exact[1] == "0.965 ± 0.013"
+    assert exact[:3] == ["0.965 ± 0.013"] * 3
     assert found["b (ms)"][0].startswith("13.4")
-    assert found["start of the server (s)"] == ["21.5", "43.0", "+21.5"]
+    assert found["start of the server (s)"] == ["21.5", "43.0", "21.5", "+21.5", "±0.000"]
     assert "first token (ms, median) [p128,o64,c1]" in found
     # 9 bytes of weights each, as the fixture's manifests have it
     assert "weights on disk (MiB)" in found
@@ -66,7 +70,7 @@ def test_both_forms_stand_beside_each_other(page):
 def test_the_adapter_has_the_verdict_of_its_run_and_lacks_nothing(page):
     assert page.xpath("//h3[text()='Not there when this page was made']") == []
     names = [node.text for node in page.xpath("//div[@class='verdict']/*[1]")]
-    assert len(names) == 2 and any(name.startswith(f"{ADAPTER} is better") for name in names)
+    assert len(names) == 3 and any(name.startswith(f"{ADAPTER} is better") for name in names)
 
 
 def test_a_further_form_is_a_further_column():
