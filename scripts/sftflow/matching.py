@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from sftflow.prompts import normalized
@@ -21,13 +21,24 @@ MARKS = re.compile(
     rf"(?<!\d)[.,;:!?()\[\]{{}}*_{QUOTES}\u2026\u3001\u3002\u3008-\u3011\u00bf\u00a1]+(?!\d)"
 )
 FIRST_MARKS, END_MARKS = "*_" + QUOTES, ".,;:!?*_\u3002" + QUOTES
+# Control characters other than white space, zero width, byte order and direction marks; joiners
+# stay, which Persian and emoji need.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
 ARTICLES = re.compile(r"\b(?:a|an|the) ")
 BETWEEN_UNSPACED = re.compile(rf"(?<=[{UNSPACED}]) (?=[{UNSPACED}])")
 # The minus of "3-5" is none; thousands are set apart in threes, so "1,2" are two numbers.
-NUMBER = r"(?:(?<![\w.)])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+SIGN = r"(?:(?<![\w.)])-)?"
+PLAIN = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}\b)?"
+# "3/4", "1 1/2"; of a date, "5/1/2024", each part is a number.
+FRACTION = r"(?<![\d/.])(?<!\d,)(?:\d{1,9} )?\d{1,9}/0*[1-9]\d{0,8}(?![\d/]|[.,]\d)"
+NUMBER = rf"{SIGN}(?:{FRACTION}|{PLAIN})"
 NUMBERS = re.compile(NUMBER)
-AFTER_HASHES = re.compile(rf"####\s*[^\d-]{{0,3}}({NUMBER})")
-WRITTEN_OTHERWISE = str.maketrans("\u2212\uff0d\uff0c\uff0e", "--,.")  # minus, full width
+AFTER_HASHES = re.compile(rf"####\s*[^\d.-]{{0,3}}({NUMBER})")
+LATEX_FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+WRITTEN_OTHERWISE = str.maketrans("\u2212\uff0d\uff0c\uff0e\u2044", "--,./")  # minus, full width
+SPACED_THOUSANDS = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 CURRENCY_AFTER_MINUS = re.compile(r"(?<=-)[$\u20ac\u00a3\u00a5] ?")
 
 
@@ -35,10 +46,10 @@ def bare(text: str) -> str:
     """Return ``text`` as SQuAD normalizes answers, for any script.
 
     Case, white space, punctuation and English articles go (Rajpurkar et al., 2016,
-    arXiv:1606.05250, section 6.1), and width and composition too. Marks within a number stay, and
-    an article that is all there is ("A" as a choice).
+    arXiv:1606.05250, section 6.1), and width, composition and what can't be seen too. Marks within
+    a number stay, and an article that is all there is ("A" as a choice).
     """
-    text = normalized(text)
+    text = normalized(UNSEEN.sub("", text))
     while True:  # what goes may lay bare another mark: "'a.'"
         less = MARKS.sub("", text).rstrip(END_MARKS + " ").lstrip(FIRST_MARKS + " ")
         less = BETWEEN_UNSPACED.sub("", normalized(ARTICLES.sub("", less)))
@@ -121,11 +132,23 @@ def right_share(answer: str, reference: str) -> float | None:
     return None if right is None else sum(right.values()) / len(right)
 
 
-def final_number(text: str) -> Decimal | None:
-    """Return the number after ``####`` (the form of GSM8K), or else the last number."""
+def final_number(text: str) -> Fraction | None:
+    r"""Return the number after ``####`` (the form of GSM8K), or else the last number.
+
+    As people write them: 1,234.50, .5, 1.5e3, 3/4, 1 1/2, \frac{3}{4}.
+    """
     text = CURRENCY_AFTER_MINUS.sub("", text.translate(WRITTEN_OTHERWISE))
+    text = SPACED_THOUSANDS.sub(",", LATEX_FRACTION.sub(r" \1/\2", text))
     found = AFTER_HASHES.findall(text) or NUMBERS.findall(text)
-    return Decimal(found[-1].replace(",", "")) if found else None
+    return _value(found[-1].replace(",", "")) if found else None
+
+
+def _value(number: str) -> Fraction:
+    """Return what a text that matches NUMBER, without commas, is worth."""
+    if "/" not in number:
+        return Fraction(number)
+    whole, _, part = number.lstrip("-").rpartition(" ")
+    return (-1) ** number.startswith("-") * (Fraction(part) + int(whole or 0))
 
 
 def same_number(answer: str, reference: str) -> float | None:
