@@ -63,7 +63,7 @@ PACKAGES = {
     "serve": (vllm_package(),),
     "questions": ("lm-eval", "datasets"),
     "lm_eval": ("lm-eval", "transformers"),
-    "scores": ("sacrebleu", "rouge-score", "scikit-learn", "scipy"),
+    "scores": ("sacrebleu", "rapidfuzz", "scikit-learn", "scipy"),
     "statistics": ("scipy", "statsmodels"),
     "report": ("altair", "vl-convert-python"),
     "languages": ("py3langid",),

@@ -32,7 +32,7 @@ from sftflow.scoring import WHOLES, Row, answered_pairs, chosen_metrics, row_val
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.sums import SUMS
 
-PACKAGES = ("scipy", "statsmodels", "sacrebleu", "rouge-score", "scikit-learn")
+PACKAGES = ("scipy", "statsmodels", "sacrebleu", "rapidfuzz", "scikit-learn")
 ROWS_NAMED = 50  # of those that lost most
 
 Pairs = Sequence[tuple[Row, Row]]  # the same prompt's rows: of the other model, of the model

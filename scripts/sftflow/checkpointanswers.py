@@ -17,7 +17,7 @@ from sftflow.folders import built_beside
 from sftflow.manifests import write_text
 
 MODULE = "sftflow.evalgeneration"
-SCORING = ("sacrebleu", "rouge-score", "scikit-learn", "scipy")
+SCORING = ("sacrebleu", "rapidfuzz", "scikit-learn", "scipy")
 
 
 def scoring_packages(training: Mapping[str, Any]) -> tuple[str, ...]:

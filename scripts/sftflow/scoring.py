@@ -23,6 +23,7 @@ from sftflow.matching import (
     word_overlap,
 )
 from sftflow.resampling import bootstrap_sums
+from sftflow.rouge import rouge_l
 from sftflow.stage import StageError
 from sftflow.sums import SUMS, overlap_metric
 from sftflow.words import words
@@ -43,11 +44,12 @@ Z95 = 1.959964  # half of a 95 % interval in standard errors
 def repeated_share(text: str, size: int = 4) -> float | None:
     """Return the share of n-grams of words that occurred before; None if there are none."""
     said = words(text)
-    grams = _ngrams(said, size)
+    grams = ngrams(said, size)
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-def _ngrams(said: Sequence[str], size: int) -> list[tuple[str, ...]]:
+def ngrams(said: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Return the runs of ``size`` words, in order."""
     return [tuple(said[i : i + size]) for i in range(len(said) - size + 1)]
 
 
@@ -78,6 +80,7 @@ MEANS: dict[str, Callable[[Row], float | None]] = {
     "normalized_match": _against(_same_bare),
     "accuracy": _against(_same_bare),  # of labels
     "word_f1": _against(word_overlap),
+    "rougeL": _against(lambda a, r: rouge_l(words(a), words(r))),
     "numeric_answer": _against(same_number),
     "json_valid": lambda row: float(is_json(row["answer"])),
     "answer_chars": lambda row: float(len(row["answer"])),
@@ -97,25 +100,9 @@ def json_fields(rows: Sequence[Row]) -> Values:
     return values
 
 
-class _Words:
-    """rouge-score's own tokenizer keeps a-z and 0-9 only: 0 for every other script."""
-
-    tokenize = staticmethod(words)
-
-
-def rouge_l(rows: Sequence[Row]) -> Values:
-    """Return the F1 of the longest common subsequence of words (0 to 1)."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"], tokenizer=_Words)
-    f1 = _against(lambda answer, reference: scorer.score(reference, answer)["rougeL"].fmeasure)
-    return {"rougeL": [f1(row) for row in rows]}
-
-
 # As MEANS, but what each answer has is made for all of them at once, or has several names.
 FAMILIES: dict[str, Callable[[Sequence[Row]], Values]] = {
     "json_fields": json_fields,
-    "rougeL": rouge_l,
 }
 
 
@@ -166,7 +153,7 @@ def distinct(rows: Sequence[Row], size: int) -> Estimate:
 
     Without a standard error: it is no mean, and a bootstrap would repeat n-grams by itself.
     """
-    said = [_ngrams(words(row["answer"]), size) for row in rows]
+    said = [ngrams(words(row["answer"]), size) for row in rows]
     grams = [gram for one in said for gram in one]
     value = len(set(grams)) / len(grams) if grams else None
     return estimate(value, None, sum(map(bool, said)))

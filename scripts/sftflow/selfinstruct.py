@@ -27,6 +27,7 @@ from sftflow.making import (
     usable,
 )
 from sftflow.replycache import Reply
+from sftflow.rouge import rouge_l
 from sftflow.words import words
 
 OLD, NEW = 6, 2  # examples from the seeds and from what was made (section 2.2)
@@ -151,16 +152,6 @@ class SelfInstruct:
             if like >= self.similarity:
                 return "similar", f"ROUGE-L {like:.2f} with another instruction: {task[:200]!r}"
         return None
-
-
-def rouge_l(one: list[str], other: list[str], least: float) -> float:
-    """Return the F1 of the longest common subsequence of words, or 0 if it is under ``least``."""
-    from rapidfuzz.distance import LCSseq
-
-    total = len(one) + len(other)
-    if not total or 2 * min(len(one), len(other)) < least * total:
-        return 0.0
-    return 2 * LCSseq.similarity(one, other) / total
 
 
 def _tasks(reply: Reply) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from generator_fixture import KEY, asked, made, run_server, seeds
 
 from sftflow.making import Seed, drawn, seeds_of_prompts, turn
-from sftflow.selfinstruct import rouge_l
+from sftflow.rouge import rouge_l
 from sftflow.stage import StageError
 from sftflow.words import words
 

@@ -169,6 +169,15 @@ def test_rouge_l_by_hand():
     assert one("rougeL", "快速的狐狸", "快速的狐狸") == 1  # 0 with rouge-score's own tokenizer
 
 
+@given(*[st.text(alphabet="abc D1", max_size=30)] * 2)
+@settings(deadline=None, max_examples=50)  # the first example imports rouge-score
+def test_rouge_l_is_rouge_scores_where_that_knows_the_letters(answer, reference):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    theirs = RougeScorer(["rougeL"]).score(reference, answer)["rougeL"].fmeasure
+    assert one("rougeL", answer, reference) == pytest.approx(theirs)
+
+
 def test_bleu_knows_chinese():
     answers = [row("我今天去学校读书", "我今天去学校学习")]
     scores = score(answers, ["bleu"])
@@ -203,7 +212,7 @@ def test_no_answers_give_null(metric):
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6))
-@settings(deadline=None)  # the first example imports rouge-score
+@settings(deadline=None)  # the first example imports scikit-learn
 def test_order_of_rows_does_not_matter(pairs):
     metrics = [m for m in METRICS if m not in SUMS]  # a bootstrap draws by place
     rows = [row(a, r, completion_tokens=len(a)) for a, r in pairs]
