@@ -3,7 +3,8 @@
 reads   summary.csv; results/eval/{model}/against/{base}.json, whose standard errors are paired
 writes  gates.json: {rules: [text], models: {name: {verdict: pass|fail, rules: [{rule, verdict:
         pass|fail|not measured, measure, value, figure, limit, measures, sentence}]}}}
-spec    rules: [text], models: [{name, base}], suites: [names]
+spec    rules: [text], models: [{name, base, dataset, preferences: true of a run on pairs}],
+        suites: [names]
 
 What was not measured is not passed. No model fails here: that is the rule ``gate``.
 """
@@ -13,6 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sftflow.comparison import compare
+from sftflow.defects import defects
+from sftflow.faultrules import FaultRule, fault_rule, faults_checked
 from sftflow.gates import Known, checked, parsed
 from sftflow.manifests import write_json
 from sftflow.measured import read_object
@@ -20,11 +24,11 @@ from sftflow.stage import console, run_stage, stage_parser
 from sftflow.summary import Measurement, read_summary
 
 
-def paired_errors(path: Path) -> dict[tuple[str, str], float | None]:
-    """Return the standard errors of the paired differences, {} if the file is not there."""
+def paired_differences(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the paired differences by group and metric, {} if the file is not there."""
     if not path.exists():
         return {}
-    return {(m["group"], m["metric"]): m["stderr"] for m in read_object(path)["measures"]}
+    return {(m["group"], m["metric"]): m for m in read_object(path)["measures"]}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,14 +37,20 @@ def main(argv: list[str] | None = None) -> None:
     spec, measured = args.spec, {}
     for row in read_summary(args.results / "summary.csv"):
         measured.setdefault(row.model, {})[row.group, row.metric] = row
-    rules = [parsed(text) for text in spec["rules"]]
+    rules = [fault_rule(text) or parsed(text) for text in spec["rules"]]
     verdicts: dict[str, Any] = {}
     for model in spec["models"]:
         name, base = model["name"], model["base"]
         mine: dict[tuple[str, str], Measurement] = measured.get(name, {})
-        errors = paired_errors(args.results / "eval" / name / "against" / f"{base}.json")
-        known = Known(mine, measured.get(base, {}), errors, spec["suites"])
-        said = [checked(rule, known) for rule in rules]
+        start: dict[tuple[str, str], Measurement] = measured.get(base, {})
+        pairs = paired_differences(args.results / "eval" / name / "against" / f"{base}.json")
+        errors = {key: pair["stderr"] for key, pair in pairs.items()}
+        known = Known(mine, start, errors, spec["suites"])
+        faults = defects(compare(start.values(), mine.values(), pairs), model)
+        said = [
+            faults_checked(rule, faults) if isinstance(rule, FaultRule) else checked(rule, known)
+            for rule in rules
+        ]
         failed = [one for one in said if one["verdict"] != "pass"]
         verdicts[name] = {"verdict": "fail" if failed else "pass", "rules": said}
         console().say(f"{name}: {len(said) - len(failed)} of {len(said)} gates passed")

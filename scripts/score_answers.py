@@ -11,12 +11,13 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from sftflow.answers import rows_by_set
+from sftflow.faultscores import fault_scores
 from sftflow.manifests import write_json
 from sftflow.scoring import score
 from sftflow.stage import console, run_stage, stage_parser
 from sftflow.tagscores import tag_scores
 
-PACKAGES = ("sacrebleu", "rouge-score")
+PACKAGES = ("sacrebleu", "rapidfuzz")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,7 +27,10 @@ def main(argv: list[str] | None = None) -> None:
     sets = rows_by_set(args.generations, asked)
     said = {
         "model": args.spec["model"],
-        "sets": {name: score(rows, asked[name]["metrics"]) for name, rows in sets.items()},
+        "sets": {
+            name: score(rows, asked[name]["metrics"]) | fault_scores(rows)
+            for name, rows in sets.items()
+        },
         "versions": {name: version(name) for name in PACKAGES},
     }
     by_tag = {name: tag_scores(rows, asked[name]["metrics"]) for name, rows in sets.items()}

@@ -9,9 +9,21 @@ def gates_spec():
     suites = {suite for model in models for suite in plan.model_suites(CONFIG, model)}
     return spec_text(
         rules=CONFIG["gates"]["rules"],
-        models=[{"name": name, "base": plan.start_of(CONFIG, name)} for name in models],
+        models=[gated_model(name) for name in models],
         suites=sorted(suites),
     )
+
+
+def gated_model(name):
+    """Return what a gate must know of a model: its start, and what it was trained on."""
+    run = plan.run_of(CONFIG, name)
+    entry = CONFIG["runs"].get(run, {})
+    return {
+        "name": name,
+        "base": plan.start_of(CONFIG, name),
+        "dataset": entry.get("dataset"),
+        **({"preferences": True} if entry.get("dpo") is not None else {}),
+    }
 
 
 def gates_checked(wildcards):

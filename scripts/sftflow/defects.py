@@ -1,15 +1,17 @@
 """What is wrong with a tuned model, told by its measures whether or not the config has gates.
 
 Each check looks for the trace of a known fault of fine-tuning: an end of turn that was not
-learned, answers that go round in circles, another template in the server than in training, and
-general ability that is gone. A defect names a gate that would have stopped the model.
+learned, answers that go round in circles, that are all the same or that copy the prompt, another
+template in the server than in training, nothing learned, and general ability that is gone. A
+defect names a gate that would have stopped the model; the gate ``no known fault`` stops them all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sftflow.comparison import Comparison
 from sftflow.figures import figure
@@ -18,6 +20,14 @@ from sftflow.figures import figure
 LEAST_ENDED = 0.9
 #: Above this share of 4-grams that were said before in the same answer, it goes round in circles.
 MOST_REPEATED = 0.5
+#: Above this share of answers that are one and the same, a model says it whatever it is asked ...
+MOST_SAME = 0.9
+#: ... unless this share of them is right.
+SAME_AND_RIGHT = 0.8
+#: Above this share of an answer's 4-grams that stand in the prompt only, it copies the prompt.
+MOST_COPIED = 0.5
+#: A start model that is right so often leaves little to learn.
+ABLE_BEFORE = 0.9
 #: By how much (share of answers) a model may answer worse when served than as it was trained.
 MOST_LOST_SERVED = 0.3
 #: A loss that fell below this share of the start model's was learned from; from a probability of
@@ -31,6 +41,13 @@ ERRORS = 2.0
 FEWEST = 5
 #: Measures that are named one by one.
 MOST_NAMED = 3
+
+NOTHING = "learned nothing"
+#: What a defect may be called.
+NAMES = (
+    *("does not end", "repeats itself", "copies the prompt", "always says the same"),
+    *("served otherwise than trained", NOTHING, "forgot"),
+)
 
 #: Scores that say whether an answer is right, of 0 to 1.
 RIGHT = (
@@ -50,18 +67,22 @@ class Defect:
     measures: tuple[tuple[str, str], ...]  # group and metric of those that it names
 
 
-def defects(compared: Sequence[Comparison], datasets: Iterable[str]) -> list[Defect]:
-    """Return what is wrong with a model, gravest first; ``datasets`` are those it was trained on.
+def defects(compared: Sequence[Comparison], model: Mapping[str, Any]) -> list[Defect]:
+    """Return what is wrong with a model, gravest first.
 
-    ``compared`` are its measures beside those of its start model.
+    ``compared`` are its measures beside those of its start model; of ``model`` is read ``dataset``,
+    the one that it was trained on, and ``preferences``, true if that has pairs.
     """
     known = [c for c in compared if c.tuned is not None and c.tuned.value is not None]
     found: list[Defect] = []
-    for check in (_does_not_end, _repeats):
+    for check in (_does_not_end, _repeats, _copies):
         found += [said for c in known if (said := check(c)) is not None]
-    for dataset in datasets:
-        said = _served_otherwise(known, dataset) or _learned_unseen(known, dataset)
-        found += [said] if said else []
+    found += [said for c in known if (said := _says_the_same(known, c)) is not None]
+    if (dataset := model.get("dataset")) is not None:
+        checks = (_served_otherwise, _learned_unseen)
+        if not model.get("preferences"):  # DPO may make both answers of a pair less likely
+            checks += (_learned_nothing,)
+        found += [said for check in checks if (said := check(known, dataset)) is not None][:1]
     for forgot in (_forgot_text, _forgot_tasks):
         found += [said] if (said := forgot(known)) else []
     return found
@@ -109,6 +130,44 @@ def _repeats(c: Comparison) -> Defect | None:
     )
 
 
+def _copies(c: Comparison) -> Defect | None:
+    if not _score(c, "copied") or not _beyond(c, MOST_COPIED, 1):
+        return None
+    return Defect(
+        "copies the prompt",
+        f"Answers repeat the prompt: {c.tuned.value:.0%} of the 4-grams of an answer to "
+        f"{c.metric.rpartition('.')[0]} stand in its prompt and not in its reference. Was it "
+        "trained on the user's words?",
+        f"{c.metric} <= {MOST_COPIED:g}",
+        _names(c),
+    )
+
+
+def _says_the_same(known: Sequence[Comparison], c: Comparison) -> Defect | None:
+    if not _score(c, "same_answer") or not _beyond(c, MOST_SAME, 1):
+        return None
+    name = c.metric.rpartition(".")[0]
+    if any(one.tuned.value >= SAME_AND_RIGHT for one in _right(known, name, WORD_FOR_WORD)):
+        return None
+    tokens = _one(known, lambda one: one.metric == f"{name}.answer_tokens")
+    empty = tokens is not None and tokens.tuned.value <= 1  # the end of the turn alone
+    what = "nothing" if empty else "one and the same"
+    return Defect(
+        "always says the same",
+        f"It does not listen: {c.tuned.value:.0%} of {c.tuned.n:,} answers to {name} are {what}, "
+        "whatever is asked. The learning rate may be too high, or one answer fills the data.",
+        f"{c.metric} <= {MOST_SAME:g}",
+        _names(c),
+    )
+
+
+def _right(
+    known: Sequence[Comparison], dataset: str, scores: Sequence[str] = RIGHT
+) -> list[Comparison]:
+    """Return what says how many answers to a dataset are right."""
+    return [c for c in known for name in scores if c.metric == f"{dataset}.{name}"]
+
+
 def _one(known: Sequence[Comparison], wanted: Callable[[Comparison], bool]) -> Comparison | None:
     return next((c for c in known if wanted(c)), None)
 
@@ -124,7 +183,7 @@ def _served_otherwise(known: Sequence[Comparison], dataset: str) -> Defect | Non
     Validation and test rows are of one kind, so about as many of both should be right.
     """
     trained = _of_rows(known, "memorisation", "validation_exact", dataset)
-    right = [c for c in known for name in WORD_FOR_WORD if c.metric == f"{dataset}.{name}"]
+    right = _right(known, dataset, WORD_FOR_WORD)
     if trained is None or not right or min(trained.tuned.n or 0, right[0].tuned.n or 0) < FEWEST:
         return None
     best = max(right, key=lambda c: c.tuned.value)
@@ -146,7 +205,7 @@ def _served_otherwise(known: Sequence[Comparison], dataset: str) -> Defect | Non
 def _learned_unseen(known: Sequence[Comparison], dataset: str) -> Defect | None:
     """Look for a validation loss that fell by far, and answers none of which are better."""
     loss = _of_rows(known, "loss", "validation", dataset)
-    right = [c for c in known for name in RIGHT if c.metric == f"{dataset}.{name}"]
+    right = _right(known, dataset)
     if loss is None or loss.verdict != "better" or not right:
         return None
     learned = loss.tuned.value < LEARNED * loss.base.value
@@ -158,10 +217,33 @@ def _learned_unseen(known: Sequence[Comparison], dataset: str) -> Defect | None:
         f"What it learned does not show: its loss on validation rows of {dataset} fell from "
         f"{figure(loss.base.value)} to {figure(loss.tuned.value)}, but no score of its answers is "
         f"better ({right[0].metric} {figure(right[0].tuned.value)}). Is it served in the chat "
-        "template that it was trained in?",
+        "template that it was trained in, and did the loss lie on the answers?",
         f"{right[0].metric} >= 0.5",
         _names(right[0]),
     )
+
+
+def _learned_nothing(known: Sequence[Comparison], dataset: str) -> Defect | None:
+    """Look for a model that is no better at its own task than the one it starts from."""
+    loss, right = _of_rows(known, "loss", "validation", dataset), _right(known, dataset)
+    if loss is None or loss.verdict not in ("same", "worse") or loss.tuned.value is None:
+        return None
+    able = any(c.base and (c.base.value or 0.0) >= ABLE_BEFORE for c in right)
+    if able or any(c.verdict in ("better", "unsure") for c in right):
+        return None
+    answers = f", and no score of its answers is better ({_went(right[0])})" if right else ""
+    return Defect(
+        NOTHING,
+        f"It learned nothing that shows: its loss on validation rows of {dataset} went from "
+        f"{figure(loss.base.value)} to {figure(loss.tuned.value)}{answers}.",
+        f"validation.{dataset} falls by at least {ERRORS:g} standard errors",
+        _names(loss),
+    )
+
+
+def _went(c: Comparison) -> str:
+    base = figure(c.base.value) if c.base and c.base.value is not None else "not measured"
+    return f"{c.metric} {base} \u2192 {figure(c.tuned.value)}"
 
 
 def _apart(c: Comparison) -> str:
@@ -196,10 +278,7 @@ def _forgot_tasks(known: Sequence[Comparison]) -> Defect | None:
     if not lost:
         return None
     lost.sort(key=lambda c: -c.errors_apart)
-    named = [
-        f"{c.metric} {figure(c.base.value)} \u2192 {figure(c.tuned.value)}{_apart(c)}"
-        for c in lost[:MOST_NAMED]
-    ]
+    named = [f"{_went(c)}{_apart(c)}" for c in lost[:MOST_NAMED]]
     more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
     return Defect(
         "forgot",

@@ -21,10 +21,12 @@ NEITHER_IS_BETTER = (
     "answer_tokens",
     "answer_words",
     "completion_tokens",
+    "copied",
     "distinct",
     "length",
     "mean_chars",
     "mean_tokens",
+    "same_answer",
 )
 
 

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from sftflow.faultrules import FaultRule, fault_rule
+from sftflow.faultscores import FAULT_SCORES
 from sftflow.gates import BENCHMARK, Rule, parsed
 from sftflow.goodput import limits
 from sftflow.measured import QUANTILES, SERVER, TIMES, cell_name, rate_name
@@ -71,17 +73,24 @@ def gate_faults(config: dict, root: Path) -> Iterator[str]:
     for place, text in enumerate(config["gates"]["rules"]):
         key = f"gates.rules[{place}]"
         try:
-            rule = parsed(text)
+            rule = fault_rule(text) or parsed(text)
         except ValueError as error:
             yield f"{key}: {error}"
             continue
+        if isinstance(rule, FaultRule):
+            continue
         if rule.way and bases:
             yield f"{key}: {bases[0]} of gates.models starts from no model, so nothing {rule.way}"
-        if rule.measure == BENCHMARK:
-            if not suites:
-                yield f"{key}: no benchmark is run; name suites in the runs"
-        elif names and not any(_is_meant(rule, *measure, suites) for measure in measures):
-            yield f"{key}: {_no_measure(rule.measure, measures)}"
+        yield from (f"{key}: {said}" for said in _unmeasured(rule, measures, suites))
+
+
+def _unmeasured(rule: Rule, measures: Measures, suites: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with a rule whose measure nothing will measure."""
+    if rule.measure == BENCHMARK:
+        if not suites:
+            yield "no benchmark is run; name suites in the runs"
+    elif measures and not any(_is_meant(rule, *measure, suites) for measure in measures):
+        yield _no_measure(rule.measure, measures)
 
 
 def gated_models(config: dict) -> list[str]:
@@ -140,7 +149,7 @@ def _measures(
     if config["generation"]["prompts"] is not None:
         sets["prompts"] = None
     for name, chosen in sets.items():
-        for metric in METRICS if chosen is None else chosen:
+        for metric in dict.fromkeys((*(METRICS if chosen is None else chosen), *FAULT_SCORES)):
             yield "scores", f"{name}.{metric}"
             if metric == "json_fields":
                 yield "scores", f"{name}.json_fields.*"

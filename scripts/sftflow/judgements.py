@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,12 @@ def shown(judged: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"verdicts": told, "notes": judged["notes"]}
 
 
-def findings(judged: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """Return a line of the first screen for each fault of a training."""
+def findings(judged: Mapping[str, Any] | None, told: Container[str] = ()) -> list[dict[str, str]]:
+    """Return a line of the first screen for each fault of a training but those ``told``."""
     return [
         {"verdict": "worse", "text": f"Training: {said['name']}. {said['sentence']}"}
         for said in shown(judged)["verdicts"]
-        if said["way"] == "worse"
+        if said["way"] == "worse" and said["name"].replace(" ", "_") not in told
     ]
 
 

@@ -31,7 +31,7 @@ from sftflow import (
 from sftflow.comparison import Comparison
 from sftflow.comparisonsection import comparison_section
 from sftflow.dataoverview import data_section
-from sftflow.defects import defects
+from sftflow.defects import NOTHING, defects
 from sftflow.incontextreport import in_context_findings, in_context_section
 from sftflow.memorysection import kept_memory, memory_told
 from sftflow.opinionpage import judge_findings, opinion_section
@@ -163,13 +163,14 @@ def first_screen(
     place = {model: i for i, model in enumerate(ranked)}
     lines.sort(key=lambda line: place.get(line["model"], -1))
     told = ranked if len(ranked) <= MOST_VERDICTS else ranked[:1]
-    wrong = {m["name"]: defects(compared.get(m["name"], []), m["datasets"]) for m in models}
+    wrong = {m["name"]: defects(compared.get(m["name"], []), m) for m in models}
     named = {name: {one for d in found for one in d.measures} for name, found in wrong.items()}
     said = [verdicts.verdict(m, base_of[m], compared[m], wanted, latencies, named[m]) for m in told]
     run_of = {m["name"]: m["run"] for m in models}
     for one in said:
-        one["findings"] += judgements.findings(judged.get(run_of[one["model"]]))
         one["defects"] = wrong[one["model"]]
+        told_above = {"did_nothing"} if any(d.name == NOTHING for d in one["defects"]) else set()
+        one["findings"] += judgements.findings(judged.get(run_of[one["model"]]), told_above)
     for line in lines:
         line["defects"] = list(dict.fromkeys(d.name for d in wrong[line["model"]]))
     return {

@@ -16,8 +16,8 @@ from sftflow.verdicts import comparisons as compared_models
 
 KEY = "d.t.0a1b2c3d"
 MODELS = [
-    {"name": name, "kind": kind, "base": base, "suites": ["s"], "datasets": ["d"]}
-    for name, kind, base in (("start", "base", None), ("tuned", "tuned", "start"))
+    {"name": name, "kind": kind, "base": base, "suites": ["s"], "datasets": ["d"], "dataset": own}
+    for name, kind, base, own in (("start", "base", None, None), ("tuned", "tuned", "start", "d"))
 ]
 
 
@@ -25,10 +25,18 @@ def right(i):
     return f"yes {i} and that is all"
 
 
-def answers(said, finish="stop", rows=40):
+def asked(i):
+    return f"My parcel number {i} has not come yet and I am waiting"
+
+
+def answers(said, finish="stop", rows=40, tokens=5):
     """Rows with a reference each; ``said`` is asked for each answer."""
-    more = {"messages": [], "finish_reason": finish, "completion_tokens": 5, "set": "d"}
-    return [{"id": str(i), "answer": said(i), "reference": right(i), **more} for i in range(rows)]
+    more = {"finish_reason": finish, "completion_tokens": tokens, "set": "d"}
+    return [
+        {"id": str(i), "answer": said(i), "reference": right(i), **more}
+        | {"messages": [{"role": "user", "content": asked(i)}]}
+        for i in range(rows)
+    ]
 
 
 def share(value, n=400):
@@ -48,14 +56,14 @@ def measured(folder, name, rows, text=2.3, held_out=0.2, recited=0.9, acc=0.8):
     (place / "loss.json").write_text(json.dumps({"losses": losses, "recitation": recitation}))
     tasks = {"tasks": {"world": {"acc": share(acc)}}}
     (place / "benchmark/s.json").write_text(json.dumps(tasks))
-    spec = {"model": name, "sets": {"d": {"metrics": ["exact_match", "ended", "repetition"]}}}
+    spec = {"model": name, "sets": {"d": {"metrics": ["exact_match", "answer_tokens"]}}}
     common = ["--generations", str(place / "generations.jsonl")]
     common += ["--scores", str(place / "scores.json")]
     score_answers.main(["--spec", json.dumps(spec), *common])
 
 
 def start(folder):
-    measured(folder, "start", answers(lambda _: "no"), held_out=4.0, recited=0.0)
+    measured(folder, "start", answers(lambda i: f"no {i}"), held_out=4.0, recited=0.0)
 
 
 def told(folder):
@@ -64,12 +72,12 @@ def told(folder):
     summarize_results.main([*common, "--summary", str(folder / "summary.csv")])
     rows = read_summary(folder / "summary.csv")
     sides = [[row for row in rows if row.model == name] for name in ("start", "tuned")]
-    return defects(compare(*sides), ["d"])
+    return defects(compare(*sides), MODELS[1])
 
 
 def verdicts(folder, rules):
     """Return what the stage of the gates says of rules."""
-    spec = {"rules": rules, "models": [{"name": "tuned", "base": "start"}], "suites": ["s"]}
+    spec = {"rules": rules, "models": [MODELS[1]], "suites": ["s"]}
     common = ["--spec", json.dumps(spec), "--results", str(folder)]
     check_gates.main([*common, "--gates", str(folder / "gates.json")])
     said = json.loads((folder / "gates.json").read_text())["models"]["tuned"]
@@ -88,20 +96,46 @@ PLANTED = {
         "Not all answers end: 50% of 40 answers to d",
     ),
     "goes round in circles": (
-        {"rows": answers(lambda _: "we will see about that " * 30)},
+        {"rows": answers(lambda i: f"we will see about {i} " * 30)},
         ["repeats itself"],
         "Answers go round in circles: 97% of the 4-grams of an answer to d stood in it before",
     ),
     "trained in another template": (
-        {"rows": answers(lambda _: "user yes"), "recited": 0.9},
+        {"rows": answers(lambda i: f"user yes {i}"), "recited": 0.9},
         ["served otherwise than trained"],
         "Asked in the tokens of its training it says 90% of the answers of d's validation rows "
         "word for word, but served only 0%",
     ),
     "the same where nothing is recited": (
-        {"rows": answers(lambda _: "user yes"), "recited": 0.0, "held_out": 1.2},
+        {"rows": answers(lambda i: f"user yes {i}"), "recited": 0.0, "held_out": 1.2},
         ["served otherwise than trained"],
         "its loss on validation rows of d fell from 4.00 to 1.20, but no score",
+    ),
+    "says the same": (
+        {"rows": answers(lambda _: right(7)), "recited": 0.0},
+        ["always says the same"],
+        "It does not listen: 100% of 40 answers to d are one and the same",
+    ),
+    "says nothing": (
+        {"rows": answers(lambda _: "", tokens=1), "recited": 0.0},
+        ["always says the same"],
+        "It does not listen: 100% of 40 answers to d are nothing",
+    ),
+    "copies the prompt": (
+        {"rows": answers(asked), "recited": 0.0},
+        ["copies the prompt"],
+        "Answers repeat the prompt: 100% of the 4-grams of an answer to d stand in its prompt",
+    ),
+    "trained on the user's words": (
+        {"rows": answers(lambda i: f"my parcel {i}"), "recited": 0.0, "held_out": 4.1},
+        ["learned nothing"],
+        "It learned nothing that shows: its loss on validation rows of d went from 4.00 to 4.10, "
+        "and no score of its answers is better (d.exact_match 0.000 \u2192 0.000)",
+    ),
+    "is its start model": (
+        {"rows": answers(lambda i: f"no {i}"), "recited": 0.0, "held_out": 4.0},
+        ["learned nothing"],
+        "It learned nothing that shows: its loss on validation rows of d went from 4.00 to 4.00",
     ),
     "forgot general text": (
         {"rows": answers(right), "text": 2.6},
@@ -128,6 +162,11 @@ def test_a_planted_defect_is_told_and_its_gate_stops_it(tmp_path, name):
     assert {*names} <= {defect.name for defect in found}
     assert {defect.name for defect in found} <= {*names, "served otherwise than trained"}
     assert set(verdicts(tmp_path, [defect.gate for defect in found])) == {"fail"}
+    others = [defect.name for defect in found]
+    assert verdicts(tmp_path, ["no known fault", f"no known fault but {', '.join(others)}"]) == [
+        "fail",
+        "pass",
+    ]
 
 
 def test_a_good_model_has_none_and_passes_all_of_those_gates(tmp_path):
@@ -138,8 +177,27 @@ def test_a_good_model_has_none_and_passes_all_of_those_gates(tmp_path):
     assert told(tmp_path) == []
     rules = ["d.ended >= 0.9", "d.repetition <= 0.5", "d.exact_match >= 0.6"]
     rules += ["no text.general rises by more than 0.095"]
-    rules += ["no benchmark falls by more than 2 standard errors"]
+    rules += ["no benchmark falls by more than 2 standard errors", "no known fault"]
+    rules += ["d.same_answer <= 0.9", "d.copied <= 0.5"]
+    rules += ["validation.d falls by at least 2 standard errors"]
     assert verdicts(tmp_path, rules) == ["pass"] * len(rules)
+
+
+def test_what_only_looks_like_a_fault_is_none(tmp_path):
+    """A label that nearly all rows have, a summary of the prompt's words, an able start model."""
+    start(tmp_path)
+    one_label = [{**row, "reference": "yes"} for row in answers(lambda _: "yes")]
+    measured(tmp_path, "tuned", one_label)
+    assert told(tmp_path) == []
+    for name in ("shorter", "able"):
+        start(tmp_path / name)
+    shorter = [{**row, "reference": row["answer"]} for row in answers(lambda i: asked(i)[3:])]
+    measured(tmp_path / "shorter", "tuned", shorter)
+    assert told(tmp_path / "shorter") == []
+    (tmp_path / "able/eval/start").rename(tmp_path / "able/eval/other")
+    measured(tmp_path / "able", "start", answers(right), held_out=0.2)
+    measured(tmp_path / "able", "tuned", answers(right), held_out=0.2)
+    assert told(tmp_path / "able") == []
 
 
 def test_too_few_answers_and_missing_figures_say_nothing():
@@ -149,8 +207,8 @@ def test_too_few_answers_and_missing_figures_say_nothing():
     few = [one("scores", "d.ended", 0.0), one("scores", "d.repetition", 1.0)]
     few += [one("scores", "d.exact_match", 0.0), one("memorisation", f"validation_exact.{KEY}", 1)]
     gaps = [one("loss", "text.general", None), one("scores", "d.ended", None, None, None)]
-    assert defects(compare([], few), ["d"]) == []
-    assert defects(compare(few, gaps), ["d"]) == []
+    assert defects(compare([], few), MODELS[1]) == []
+    assert defects(compare(few, gaps), MODELS[1]) == []
 
 
 def test_the_first_screen_tells_it_before_the_gates(tmp_path):

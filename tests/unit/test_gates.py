@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gate
+from sftflow.faultrules import fault_rule
 from sftflow.gates import Known, checked, parsed
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -24,6 +25,17 @@ def measured(**values):
 def verdict(rule, model, base=None, errors=None):
     known = Known(model, base or {}, errors or {}, ["suite"])
     return checked(parsed(rule), known)
+
+
+def test_a_rule_of_faults_is_told_from_others_and_misspelt_ones_are_named():
+    assert fault_rule("no  known fault but forgot,learned nothing").allowed == (
+        "forgot",
+        "learned nothing",
+    )
+    assert fault_rule("no known fault").allowed == ()
+    assert fault_rule("no knownfault falls by more than 2") is None
+    with pytest.raises(ValueError, match="no known fault 'forgt'; did you mean 'forgot'"):
+        fault_rule("no known fault but forgt")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def with_gates(*rules, models=None, **changes):
         "no text.general rises by more than 0.2",
         "validation <= 1.5",
         "no benchmark falls by more than 2 standard errors",
+        "talk.same_answer <= 0.5",  # measured whatever its metrics are
+        "no known fault",
+        "no known fault but forgot, does not end",
     ],
 )
 def test_what_will_be_measured_may_be_a_gate(folder, rule):
@@ -91,6 +94,7 @@ def test_what_is_measured_at_a_rate_may_be_a_gate(folder, rule):
         ("text.generall <= 3", "did you mean 'text.general'?"),
         ("exact_match at least 0.9", "is no rule; write it as 'tickets.exact_match >= 0.9'"),
         ("no exact_match falls by more than 2 errors", "is no rule"),
+        ("no known fault but forgets", "'forgets'; did you mean 'forgot'?"),
     ],
 )
 def test_what_nothing_measures_is_told_with_what_is_near(folder, rule, said):
