@@ -34,7 +34,7 @@ def comparison_section(
             {
                 "model": model,
                 "base": base_of[model],
-                "pair": pair,
+                "key": [(name, colors[name]) for name in pair],
                 "groups": list(groups.items()),
                 "plot": id_ if shown else None,
                 "shown": len(shown),

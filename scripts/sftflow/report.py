@@ -36,7 +36,7 @@ from sftflow.incontextreport import in_context_findings, in_context_section
 from sftflow.memorysection import kept_memory, memory_told
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
-from sftflow.pagetemplates import TEMPLATES, page_templates
+from sftflow.pagetemplates import TEMPLATES, breakable, page_templates
 from sftflow.preferencereport import preference_section
 from sftflow.searchsection import search_section
 from sftflow.stage import StageError
@@ -82,16 +82,17 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     known = lineage.manifests(results, lineage.folders(spec))
     history = lineage.histories(results, spec["runs"])
     judged = judgements.judgements(results, spec["runs"])
-    speed_said, speed_plots = speed.speed_section(latencies, models, lengths, good)
+    speed_said, speed_plots = speed.speed_section(latencies, models, lengths, good, ranked)
     compared_said, compared_plots = comparison_section(compared, ranked, models)
     paired, pair_plots = pairedsection.paired_sections(results, against, bases, answered, spec)
     data, data_plots = data_section(results, spec, known)
-    curves, curve_plots = curve_section(history, plots.model_colors(models), judged)
+    colors = plots.model_colors(models)
+    curves, curve_plots = curve_section(history, run_colors(models, colors, ranked), judged, spec)
     searched, search_plots = search_section(results, spec, known, judged)
     checkpoints, checkpoint_plots = checkpointsection.checkpoint_section(
         results, spec["runs"], known, spec["sample_chars"], spec["redact_samples"]
     )
-    opinions, opinion_plots = opinion_section(results, spec, plots.model_colors(models))
+    opinions, opinion_plots = opinion_section(results, spec, colors)
     preferences, preference_plots = preference_section(results, spec)
     in_context = in_context_section(results, spec, summary)
     told = ranked[:MOST_VERDICTS]
@@ -133,7 +134,6 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         "versions": lineage.versions(known, evaluated),
         "digests": lineage.digests(known),
         "absent": lineage.absent(results, spec),
-        "colors": plots.model_colors(models),
         "plots": speed_plots
         | compared_plots
         | pair_plots
@@ -180,26 +180,44 @@ def first_screen(
     }
 
 
+def run_colors(
+    models: Sequence[Mapping[str, Any]], colors: Mapping[str, str], ranked: Sequence[str]
+) -> dict[str, str]:
+    """Return the colours of runs in one plot: those of their models, of many the best."""
+    mine = plots.told_apart({m["name"]: colors[m["name"]] for m in models if m["run"]}, ranked)
+    return {m["run"]: mine[m["name"]] for m in models if m["run"]}
+
+
 def curve_section(
     history: Mapping[str, Sequence[Mapping[str, Any]]],
     colors: Mapping[str, str],
     judged: judgements.Judgements,
+    spec: Mapping[str, Any],
 ) -> tuple[list[dict[str, Any]], dict[str, dict]]:
-    """Return the plots of loss over steps: one per run, or one for all where there are many."""
+    """Return the plots of loss over steps: one per run, or one for all where there are many.
+
+    ``colors`` are those of measured runs; others are drawn quietly.
+    """
+    units = {run: "loss of pairs" for run in history if spec["runs"][run].get("dpo")}
     if len(history) <= MOST_CURVES:
         said = [
-            {"plot": f"plot-loss-{number}", "caption": run, "runs": []}
+            {"plot": f"plot-loss-{number}", "caption": run, "key": []}
             for number, run in enumerate(history, start=1)
         ]
         drawn = [
-            plots.loss_curves(rows, mark=judgements.mark(judged.get(run)))
+            plots.loss_curves(
+                rows,
+                mark=judgements.mark(judged.get(run)),
+                unit=units.get(run, "loss (nats per token)"),
+            )
             for run, rows in history.items()
         ]
     else:
+        mine = {run: colors.get(run, plots.OTHER_COLOR) for run in history}
         caption = f"Validation loss of {len(history)} runs"
-        said = [{"plot": "plot-loss-all", "caption": caption, "runs": list(history)}]
+        said = [{"plot": "plot-loss-all", "caption": caption, "key": plots.color_key(mine)}]
         rows = [r for one in history.values() for r in one if r["curve"] == "validation"]
-        drawn = [plots.loss_curves(rows, {run: colors[run] for run in history})]
+        drawn = [plots.loss_curves(rows, mine, unit="loss" if units else "loss (nats per token)")]
     return said, {one["plot"]: plot for one, plot in zip(said, drawn, strict=True)}
 
 
@@ -244,6 +262,7 @@ def render(context: Mapping[str, Any]) -> str:
     }
     environment.filters.update(
         {
+            "breakable": breakable,
             "figure": figures.figure,
             "error": figures.error,
             "signed": figures.signed,

@@ -16,6 +16,10 @@ from sftflow.measured import read_object
 from sftflow.slowdown import line_error, own_lengths
 
 FIT_POINTS = 25
+#: Of more models than this, only the best are told in sentences, and long lists are folded.
+MOST_TOLD = 3
+#: Rows of a table that is not folded.
+MOST_ROWS = 16
 
 Latency = Mapping[str, Any]
 
@@ -41,13 +45,15 @@ def speed_section(
     models: Sequence[Mapping[str, Any]],
     lengths: Mapping[str, float | None],
     good: Mapping[str, Mapping[str, Any]],
+    ranked: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, dict]]:
     """Return what the page says about speed, and its plots by id.
 
     ``lengths`` holds the mean number of tokens of each model's own answers, if known; ``good`` is
-    what ``goodputs`` returns.
+    what ``goodputs`` returns; ``ranked`` are the tuned models, the best first.
     """
     colors = {n: c for n, c in plots.model_colors(models).items() if n in measured}
+    colors = plots.told_apart(colors, ranked)
     kinds = {m["name"]: m["kind"] for m in models}
     cells, rates = (_points(measured, kinds, good, part) for part in ("cells", "rates"))
     fits = [
@@ -66,7 +72,9 @@ def speed_section(
     if apart:
         drawn["plot-residuals"] = speedplots.residuals(apart, colors)
     section = {
-        "models": list(colors),
+        "key": plots.color_key(colors),
+        "told": ranked[:MOST_TOLD] if len(ranked) > MOST_TOLD else list(colors),
+        "most_rows": MOST_ROWS,
         "cells": cells,
         "rates": rates,
         "rate_plots": rate_captions,
@@ -86,9 +94,21 @@ def speed_section(
         "fit_scope": at_once(lowest) if lines else "",
         "setup": setups(measured),
         "own_lengths": own_lengths(alone, models, lengths),
-        "warnings": [f"{n}: {text}." for n, one in measured.items() for text in one["warnings"]],
+        "warnings": _warnings(measured),
     }
     return section, {**drawn, **over_rates}
+
+
+def _warnings(measured: Mapping[str, Latency]) -> list[str]:
+    """Return what is to be said of the measurements; the same of several models is said once."""
+    of: dict[str, list[str]] = {}
+    for name, one in measured.items():
+        for text in one["warnings"]:
+            of.setdefault(text, []).append(name)
+    return [
+        f"{', '.join(names) if len(names) <= MOST_TOLD else f'{len(names)} models'}: {text}."
+        for text, names in of.items()
+    ]
 
 
 def _points(

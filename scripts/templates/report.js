@@ -1,7 +1,9 @@
 "use strict";
 (() => {
-  const islands = document.querySelectorAll('script[type="application/json"][data-plot]');
-  const drawing = Array.from(islands, async (island) => {
+  const islands = Array.from(document.querySelectorAll('script[type="application/json"][data-plot]'));
+  const waiting = new Set(islands);
+  const draw = async (island) => {
+    if (!waiting.delete(island)) return;
     const place = document.getElementById(island.dataset.plot);
     try {
       // ast: expressions are interpreted, so the page's policy needs no eval.
@@ -13,8 +15,20 @@
       place.textContent = `This plot could not be drawn: ${error.message}`;
       console.error(island.dataset.plot, error);
     }
+  };
+  const folded = (island) => island.closest("details:not([open])") !== null;
+
+  // Of fifty models nearly all plots are folded away: these are drawn when opened, or for paper
+  // while nothing else is to be done.
+  const idle = () => new Promise((done) => (window.requestIdleCallback || setTimeout)(done));
+  Promise.all(islands.filter((island) => !folded(island)).map(draw)).then(async () => {
+    document.documentElement.dataset.drawn = "all";
+    for (const island of islands.filter((one) => waiting.has(one))) {
+      await idle();
+      await draw(island);
+    }
+    document.documentElement.dataset.folded = "drawn";
   });
-  Promise.all(drawing).then(() => { document.documentElement.dataset.drawn = "all"; });
 
   const search = document.getElementById("search");
   if (search) {
@@ -34,10 +48,13 @@
     });
   }
 
-  // What is drawn out of sight has no width until it is seen.
+  // What was drawn out of sight has no width until it is seen.
   const resized = () => window.dispatchEvent(new Event("resize"));
   for (const node of document.querySelectorAll("details")) {
-    node.addEventListener("toggle", resized);
+    node.addEventListener("toggle", () => {
+      islands.filter((island) => node.contains(island) && !folded(island)).forEach(draw);
+      resized();
+    });
   }
 
   // Paper has no triangle to click on.

@@ -22,6 +22,8 @@ ARGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# Plots that are folded away are drawn later.
+FOLDED = "() => document.documentElement.dataset.folded === 'drawn' || !document.scripts.length"
 # A page without a script draws nothing by itself: its pictures are there once it is loaded.
 DRAWN = (
     "() => document.documentElement.dataset.drawn === 'all' || "
@@ -89,6 +91,7 @@ def screenshot(
 def print_pdf(html: Path | str, pdf: Path | str) -> None:
     """Write what the page looks like on A4 paper."""
     with visit(html) as seen:
+        seen.page.wait_for_function(FOLDED, timeout=30_000)
         seen.page.pdf(path=str(pdf), format="A4", print_background=False)
 
 

@@ -44,6 +44,22 @@ def test_every_plot_is_drawn_without_a_word_on_the_console(page, width):
     assert wide == width  # nothing sticks out on a phone
 
 
+def test_a_plot_that_is_folded_away_is_drawn_when_opened(page, tmp_path):
+    busy = "<head><script>window.requestIdleCallback = () => {}</script>"  # never idle
+    parts = page.read_text().replace("<head>", busy).split("<figure>", 1)
+    rest = parts[1].replace("</figure>", "</figure></details>", 1)
+    folded = tmp_path / "report.html"
+    folded.write_text(f"{parts[0]}<details><summary>more</summary><figure>{rest}")
+    with browser.visit(folded) as seen:
+        at_first = seen.page.evaluate(PLOTS)
+        seen.page.click("summary:text-is('more')")
+        seen.page.wait_for_function("document.querySelector('.plot').dataset.drawn === 'yes'")
+        width = seen.page.evaluate("document.querySelector('.plot svg').clientWidth")
+    assert seen.faults == []
+    assert [p["id"] for p in at_first if not p["drawn"]] == [at_first[0]["id"]]
+    assert width > 100
+
+
 def test_it_opens_within_two_seconds(page):
     def opened_s():
         with browser.visit(page) as seen:

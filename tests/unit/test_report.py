@@ -11,7 +11,8 @@ from lxml import html
 import build_report
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
-from sftflow import judgements, lineage, plots, report, samples, verdicts
+from sftflow import judgements, lineage, plots, report, samples, speed, verdicts
+from sftflow.pagetemplates import breakable
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -95,7 +96,7 @@ def test_markup_in_plot_data_can_not_end_its_block():
     context = {
         **EMPTY,
         "plots": {"p": chart},
-        "curves": [{"plot": "p", "caption": PLANTED, "runs": []}],
+        "curves": [{"plot": "p", "caption": PLANTED, "key": []}],
     }
     tree = html.fromstring(report.render(context))
     (island,) = tree.xpath("//script[@data-plot]")
@@ -234,15 +235,39 @@ def test_many_runs_are_ranked_and_told_in_a_table(results):
     models = [SPEC["models"][0]]
     models += [{**SPEC["models"][1], "name": f"run-{i}", "base": "tiny"} for i in range(8)]
     rows = [{"step": 1, "loss": 1.0, "curve": "validation", "run": f"run-{i}"} for i in range(8)]
-    _, drawn = report.curve_section(
-        {f"run-{i}": rows for i in range(8)}, plots.model_colors(models), {}
-    )
+    runs = {f"run-{i}": {} for i in range(8)}
+    measured = {f"run-{i}": "#123456" for i in range(7)}  # the eighth is only trained
+    said, drawn = report.curve_section(dict.fromkeys(runs, rows), measured, {}, {"runs": runs})
     assert list(drawn) == ["plot-loss-all"]
+    assert said[0]["key"][-1] == ("1 more", plots.OTHER_COLOR)
     spec = {**report.DEFAULTS, "models": models}
     compared = verdicts.comparisons([], models)
     said = report.first_screen(spec, compared, list(compared), [], {}, {})
     assert [v["model"] for v in said["verdicts"]] == ["run-0"]
     assert len(said["overview"]) == 9
+
+
+def test_of_many_models_the_best_keep_their_colours():
+    names = [f"run-{i:02}" for i in range(12)]
+    models = [{"name": "start", "kind": "base"}, *({"name": n, "kind": "tuned"} for n in names)]
+    colors = plots.model_colors(models)
+    assert plots.told_apart(colors, names[:10]) == colors
+    best_first = names[::-1]
+    told = plots.told_apart(colors, best_first)
+    assert [told[name] for name in best_first[:10]] == list(plots.TUNED_COLORS)
+    assert told["start"] == plots.BASE_COLORS[0]
+    assert told["run-00"] == told["run-01"] == plots.OTHER_COLOR
+    assert [name for name, _ in plots.color_key(told)] == ["start", *names[2:], "2 more"]
+
+
+def test_a_remark_on_many_measurements_is_made_once():
+    said = {f"m{i}": {"warnings": ["1 cell drifted"]} for i in range(4)}
+    said["m0"] = {"warnings": ["1 cell drifted", "the server was slow"]}
+    assert speed._warnings(said) == ["4 models: 1 cell drifted.", "m0: the server was slow."]
+
+
+def test_names_may_be_broken_where_their_parts_end_and_are_still_escaped():
+    assert breakable("a.b_c<") == "a.<wbr>b_<wbr>c&lt;"
 
 
 def test_answers_are_cut_and_unshowable_characters_replaced():
