@@ -53,7 +53,7 @@ def test_a_plot_that_is_folded_away_is_drawn_when_opened(page, tmp_path):
     with browser.visit(folded) as seen:
         at_first = seen.page.evaluate(PLOTS)
         seen.page.click("summary:text-is('more')")
-        seen.page.wait_for_function("document.querySelector('.plot').dataset.drawn === 'yes'")
+        seen.page.wait_for_function("() => document.querySelector('.plot').dataset.drawn === 'yes'")
         width = seen.page.evaluate("document.querySelector('.plot svg').clientWidth")
     assert seen.faults == []
     assert [p["id"] for p in at_first if not p["drawn"]] == [at_first[0]["id"]]
