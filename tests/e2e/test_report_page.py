@@ -46,7 +46,7 @@ def test_every_plot_is_drawn_without_a_word_on_the_console(page, width):
 
 def test_a_plot_that_is_folded_away_is_drawn_when_opened(page, tmp_path):
     busy = "<head><script>window.requestIdleCallback = () => {}</script>"  # never idle
-    parts = page.read_text().replace("<head>", busy).split("<figure>", 1)
+    parts = page.read_text().replace("<head>", busy, 1).split("<figure>", 1)
     rest = parts[1].replace("</figure>", "</figure></details>", 1)
     folded = tmp_path / "report.html"
     folded.write_text(f"{parts[0]}<details><summary>more</summary><figure>{rest}")
