@@ -16,6 +16,8 @@ Row = Mapping[str, Any]  # {name, settings: {key: value}, loss: float or None, b
 LOSS = "validation loss"
 #: Losses of which the highest is more than so many times the lowest are drawn by logarithm.
 WIDE = 10.0
+MOST_WRITTEN = 10  # values beside an axis
+ROOM = 0.05  # above and below the axes, for what is written there
 DIVERGED = 1.15  # where a trial without a loss ends: above the axis, which is 0 to 1
 
 
@@ -35,7 +37,7 @@ def parallel_coordinates(rows: Sequence[Row], space: Mapping[str, Mapping[str, A
         axis=alt.Axis(labelAngle=0, labelLimit=140, labelFontWeight="bold", orient="top"),
     )
     top = DIVERGED if len(losses) < len(rows) else 1.0
-    y = alt.Y("at:Q", title=None, axis=None, scale=alt.Scale(domain=[0, top], nice=False))
+    y = alt.Y("at:Q", title=None, axis=None, scale=alt.Scale(domain=[-ROOM, top + ROOM]))
     scale = alt.Scale(domain=[0, 1], range=[TUNED_COLORS[0], BASE_COLORS[0]])
     color = alt.Color("rank:Q", scale=scale, legend=None)
     tips = [alt.Tooltip(f"{f}:N", title=f) for f in ("trial", "settings", "loss")]
@@ -106,11 +108,12 @@ def _ticks(
     losses: Sequence[float],
     some_diverged: bool,
 ) -> list[dict[str, Any]]:
-    """Return the values that are written at each axis: every choice, or both ends."""
+    """Return the values that are written at each axis: the choices, every n-th of many, or ends."""
     found = []
     for key, name in names.items():
         dimension = space[key]
         values = dimension.get("choices") or [dimension["low"], dimension["high"]]
+        values = values[:: math.ceil(len(values) / MOST_WRITTEN)]
         found += [{"axis": name, "at": placed(v, dimension), "text": plain(v)} for v in values]
     ends = sorted({losses[0], losses[-1]}) if losses else []
     found += [{"axis": LOSS, "at": placed(v, _loss_axis(losses)), "text": f"{v:.4g}"} for v in ends]

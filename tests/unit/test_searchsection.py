@@ -93,6 +93,11 @@ def test_losses_far_apart_are_drawn_by_logarithm():
     )
 
 
+def test_of_many_choices_some_are_written():
+    ticks = parallelplot._ticks({"k": "k"}, {"k": {"choices": list(range(50))}}, [], False)
+    assert [tick["text"] for tick in ticks] == [str(n) for n in range(0, 50, 5)]
+
+
 def test_names_of_axes_are_short_unless_two_would_share_one():
     assert parallelplot._short(["lora.r", "a.x", "b.x"]) == {
         "lora.r": "r",
