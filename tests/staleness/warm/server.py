@@ -27,7 +27,7 @@ from pathlib import Path
 PACKAGES = [
     *("torch", "transformers", "peft", "accelerate", "safetensors.torch", "bitsandbytes"),
     *("pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset"),
-    *("sklearn.metrics", "scipy.stats", "statsmodels.api", "sacrebleu", "rouge_score.rouge_scorer"),
+    *("sklearn.metrics", "scipy.stats", "statsmodels.api", "sacrebleu"),
     *("altair", "jinja2", "jsonschema", "openai", "httpx", "aiohttp", "rapidfuzz", "ftfy"),
     "snakemake.cli",
 ]
