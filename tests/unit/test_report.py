@@ -36,7 +36,7 @@ def page(results):
 
 
 def visible(page):
-    tree = html.fromstring(page)
+    tree = html.fromstring(page.replace("<wbr>", ""))
     for node in tree.xpath("//script | //style"):
         node.getparent().remove(node)
     return " ".join(" ".join(tree.itertext()).split())
