@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftflow import plots
+from sftflow import modelcolors, plots
 from sftflow.comparison import Comparison
 
 
@@ -15,7 +15,7 @@ def comparison_section(
     models: Sequence[Mapping[str, Any]],
 ) -> tuple[list[dict[str, Any]], dict[str, dict]]:
     """Return the tables of base and tuned, best model first, and their plots by id."""
-    colors, base_of = plots.model_colors(models), {m["name"]: m["base"] for m in models}
+    colors, base_of = modelcolors.model_colors(models), {m["name"]: m["base"] for m in models}
     said, drawn = [], {}
     for number, model in enumerate(ranked, start=1):
         comparisons = compared[model]

@@ -22,8 +22,6 @@ TUNED_COLORS = (
     *("#1f7ac4", "#d4631a", "#159570", "#b8579b", "#a67c00"),
     *("#5d6bd0", "#8c5a48", "#0f8ea3", "#6f7d2a", "#c23b4e"),
 )
-#: Of models beyond as many as there are colours.
-OTHER_COLOR = "#b3bac4"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CONFIG = {
     "background": "transparent",
@@ -59,38 +57,6 @@ MOST_DOTS = 60
 ROW_HEIGHT = 34
 
 Row = Mapping[str, Any]
-
-
-def model_colors(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a colour per model name, quiet ones for bases."""
-    palettes = {"base": BASE_COLORS, "tuned": TUNED_COLORS}
-    seen = {"base": 0, "tuned": 0}
-    colors = {}
-    for model in models:
-        palette = palettes[model["kind"]]
-        colors[model["name"]] = palette[seen[model["kind"]] % len(palette)]
-        seen[model["kind"]] += 1
-    return colors
-
-
-def told_apart(colors: Mapping[str, str], best_first: Sequence[str]) -> dict[str, str]:
-    """Return the colours of many models in one plot: where they repeat, the best keep theirs.
-
-    ``colors`` are those of all models in the plot, ``best_first`` the tuned ones.
-    """
-    tuned = [name for name in best_first if name in colors]
-    if len(tuned) <= len(TUNED_COLORS):
-        return dict(colors)
-    own = dict(zip(tuned, TUNED_COLORS, strict=False))
-    bases = {name: color for name, color in colors.items() if name not in tuned}
-    return {name: {**bases, **own}.get(name, OTHER_COLOR) for name in colors}
-
-
-def color_key(colors: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the names and colours beside a plot; those that share the quiet one are counted."""
-    named = [(name, color) for name, color in colors.items() if color != OTHER_COLOR]
-    others = len(colors) - len(named)
-    return [*named, *([(f"{others} more", OTHER_COLOR)] if others else [])]
 
 
 def loss_curves(

@@ -20,6 +20,7 @@ from sftflow import (
     gatesection,
     judgements,
     lineage,
+    modelcolors,
     originsection,
     pairedsection,
     plots,
@@ -86,7 +87,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     compared_said, compared_plots = comparison_section(compared, ranked, models)
     paired, pair_plots = pairedsection.paired_sections(results, against, bases, answered, spec)
     data, data_plots = data_section(results, spec, known)
-    colors = plots.model_colors(models)
+    colors = modelcolors.model_colors(models)
     curves, curve_plots = curve_section(history, run_colors(models, colors, ranked), judged, spec)
     searched, search_plots = search_section(results, spec, known, judged)
     checkpoints, checkpoint_plots = checkpointsection.checkpoint_section(
@@ -184,7 +185,9 @@ def run_colors(
     models: Sequence[Mapping[str, Any]], colors: Mapping[str, str], ranked: Sequence[str]
 ) -> dict[str, str]:
     """Return the colours of runs in one plot: those of their models, of many the best."""
-    mine = plots.told_apart({m["name"]: colors[m["name"]] for m in models if m["run"]}, ranked)
+    mine = modelcolors.told_apart(
+        {m["name"]: colors[m["name"]] for m in models if m["run"]}, ranked
+    )
     return {m["run"]: mine[m["name"]] for m in models if m["run"]}
 
 
@@ -213,9 +216,9 @@ def curve_section(
             for run, rows in history.items()
         ]
     else:
-        mine = {run: colors.get(run, plots.OTHER_COLOR) for run in history}
+        mine = {run: colors.get(run, modelcolors.OTHER_COLOR) for run in history}
         caption = f"Validation loss of {len(history)} runs"
-        said = [{"plot": "plot-loss-all", "caption": caption, "key": plots.color_key(mine)}]
+        said = [{"plot": "plot-loss-all", "caption": caption, "key": modelcolors.color_key(mine)}]
         rows = [r for one in history.values() for r in one if r["curve"] == "validation"]
         drawn = [plots.loss_curves(rows, mine, unit="loss" if units else "loss (nats per token)")]
     return said, {one["plot"]: plot for one, plot in zip(said, drawn, strict=True)}

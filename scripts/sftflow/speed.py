@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sftflow import plots, speedplots
+from sftflow import modelcolors, plots, speedplots
 from sftflow.goodput import model_goodput
 from sftflow.lineage import flat_settings
 from sftflow.measured import read_object
@@ -52,8 +52,8 @@ def speed_section(
     ``lengths`` holds the mean number of tokens of each model's own answers, if known; ``good`` is
     what ``goodputs`` returns; ``ranked`` are the tuned models, the best first.
     """
-    colors = {n: c for n, c in plots.model_colors(models).items() if n in measured}
-    colors = plots.told_apart(colors, ranked)
+    colors = {n: c for n, c in modelcolors.model_colors(models).items() if n in measured}
+    colors = modelcolors.told_apart(colors, ranked)
     kinds = {m["name"]: m["kind"] for m in models}
     cells, rates = (_points(measured, kinds, good, part) for part in ("cells", "rates"))
     fits = [
@@ -72,7 +72,7 @@ def speed_section(
     if apart:
         drawn["plot-residuals"] = speedplots.residuals(apart, colors)
     section = {
-        "key": plots.color_key(colors),
+        "key": modelcolors.color_key(colors),
         "told": ranked[:MOST_TOLD] if len(ranked) > MOST_TOLD else list(colors),
         "most_rows": MOST_ROWS,
         "cells": cells,

@@ -11,7 +11,7 @@ from lxml import html
 import build_report
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
-from sftflow import judgements, lineage, plots, report, samples, speed, verdicts
+from sftflow import judgements, lineage, modelcolors, plots, report, samples, speed, verdicts
 from sftflow.pagetemplates import breakable
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -239,7 +239,7 @@ def test_many_runs_are_ranked_and_told_in_a_table(results):
     measured = {f"run-{i}": "#123456" for i in range(7)}  # the eighth is only trained
     said, drawn = report.curve_section(dict.fromkeys(runs, rows), measured, {}, {"runs": runs})
     assert list(drawn) == ["plot-loss-all"]
-    assert said[0]["key"][-1] == ("1 more", plots.OTHER_COLOR)
+    assert said[0]["key"][-1] == ("1 more", modelcolors.OTHER_COLOR)
     spec = {**report.DEFAULTS, "models": models}
     compared = verdicts.comparisons([], models)
     said = report.first_screen(spec, compared, list(compared), [], {}, {})
@@ -250,14 +250,14 @@ def test_many_runs_are_ranked_and_told_in_a_table(results):
 def test_of_many_models_the_best_keep_their_colours():
     names = [f"run-{i:02}" for i in range(12)]
     models = [{"name": "start", "kind": "base"}, *({"name": n, "kind": "tuned"} for n in names)]
-    colors = plots.model_colors(models)
-    assert plots.told_apart(colors, names[:10]) == colors
+    colors = modelcolors.model_colors(models)
+    assert modelcolors.told_apart(colors, names[:10]) == colors
     best_first = names[::-1]
-    told = plots.told_apart(colors, best_first)
+    told = modelcolors.told_apart(colors, best_first)
     assert [told[name] for name in best_first[:10]] == list(plots.TUNED_COLORS)
     assert told["start"] == plots.BASE_COLORS[0]
-    assert told["run-00"] == told["run-01"] == plots.OTHER_COLOR
-    assert [name for name, _ in plots.color_key(told)] == ["start", *names[2:], "2 more"]
+    assert told["run-00"] == told["run-01"] == modelcolors.OTHER_COLOR
+    assert [name for name, _ in modelcolors.color_key(told)] == ["start", *names[2:], "2 more"]
 
 
 def test_a_remark_on_many_measurements_is_made_once():
