@@ -105,10 +105,15 @@ def quality_tiles(
 
 
 def measure_name(c: Comparison) -> str:
-    """Return a measure's name for a reader: ``tickets exact_match (scores)``."""
+    """Return a measure's name for a reader: ``tickets.exact_match (scores)``.
+
+    The digest that a key of tokens ends in stands in the tables only.
+    """
     if c.group == "loss":
         kind, _, name = c.metric.partition(".")
-        return f"Loss on {name} text" if kind == "text" else f"Loss on {kind} rows ({name})"
+        if kind == "text":
+            return f"Loss on {name} text"
+        return f"Loss on {kind} rows ({name.rpartition('.')[0] or name})"
     return f"{c.metric} ({c.group})"
 
 

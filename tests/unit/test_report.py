@@ -12,6 +12,7 @@ import build_report
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
 from sftflow import judgements, lineage, modelcolors, plots, report, samples, speed, verdicts
+from sftflow.comparison import Comparison
 from sftflow.pagetemplates import breakable
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
@@ -258,6 +259,12 @@ def test_of_many_models_the_best_keep_their_colours():
     assert told["start"] == plots.BASE_COLORS[0]
     assert told["run-00"] == told["run-01"] == modelcolors.OTHER_COLOR
     assert [name for name, _ in modelcolors.color_key(told)] == ["start", *names[2:], "2 more"]
+
+
+def test_the_first_screen_has_no_digest():
+    key = ("loss", "validation.my.set.tiny.0a1b2c3d")
+    told = Comparison(*key, None, Measurement("m", "tuned", *key, 0.5), "missing")
+    assert verdicts.measure_name(told) == "Loss on validation rows (my.set.tiny)"
 
 
 def test_a_remark_on_many_measurements_is_made_once():
