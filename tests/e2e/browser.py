@@ -63,7 +63,7 @@ def visit(html: Path | str, width: int = 1280, height: int = 900, **context) -> 
         page.on("dialog", lambda d: (seen.faults.append(f"dialog: {d.message}"), d.dismiss()))
         page.on("request", lambda request: seen.requests.append(request.url))
         start_s = time.monotonic()
-        page.goto(Path(html).resolve().as_uri())
+        page.goto(Path(html).resolve().as_uri(), timeout=90_000)  # of a busy machine
         page.wait_for_function(DRAWN, timeout=30_000)
         seen.opened_s = time.monotonic() - start_s
         try:
