@@ -232,8 +232,10 @@ def _sources(config: dict, root: Path) -> Iterator[str]:
         yield from _columns(key, source)
         paths = source["path"] or []
         for path in [paths] if isinstance(paths, str) else paths:
-            if not (root / path).exists() and not glob.glob(str(root / path), recursive=True):  # noqa: PTH207 (absolute patterns)
-                yield f"{key}.path: there is no file, folder or match for {root / path}"
+            place = root / path
+            found = [place] if place.exists() else glob.glob(str(place), recursive=True)  # noqa: PTH207 (absolute patterns)
+            if not any(Path(one).is_file() or Path(one).is_dir() for one in found):
+                yield f"{key}.path: there is no file, folder or match for {place}"
 
 
 def _columns(key: str, source: dict) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,7 +78,7 @@ def _header(file: RawFile, records: _Records, delimiter: str, given: str | None)
             f"{file.name}: one column {header[0][:80]!r} with `delimiter: {delimiter!r}`; "
             "correct `delimiter` or leave it out"
         )
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         raise StageError(f"{file.name}: the header names column {twice[0]!r} twice; rename one")
     return header

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from pathlib import Path
+from stat import S_ISREG
 
 from sftflow.manifests import sha256_file, sha256_json, write_text
 
@@ -35,10 +36,15 @@ class Digests:
             pass
 
     def file(self, path: Path | str) -> str | None:
-        """Return the hex digest of a file; None if there is none or it can't be read."""
+        """Return the hex digest of a file; None if there is none or it can't be read.
+
+        A pipe or a device is none: to read it could take for ever.
+        """
         path = str(path)
         try:
             stat = Path(path).stat()
+            if not S_ISREG(stat.st_mode):
+                return None
             known = self._known.get(path)
             if known and known[0] == stat.st_size and known[1] == stat.st_mtime_ns:
                 return known[2]

@@ -8,7 +8,6 @@ reason, never guessed at.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -88,6 +87,10 @@ def _unknown(row: Mapping[str, Any]) -> Refused:
         hint = "seed tasks: write each of 'instances' as one row of instruction, input, output"
     elif "turns" in row:
         hint = "questions without answers"
+    elif {"role", "content"} <= set(row) or {"from", "value"} <= set(row):
+        hint = 'a turn alone: write each list of turns as one row {"messages": [...]}'
+    elif lists := [name for name, value in row.items() if _rows_within(value)]:
+        hint = f"if its list {str(lists[0])[:40]!r} holds the rows, name it by `json_path`"
     elif set(row) == {"text"}:
         hint = "plain text has no turns"
     elif any(name.lower() in ("instruction", "messages", "prompt", "question") for name in names):
@@ -95,6 +98,10 @@ def _unknown(row: Mapping[str, Any]) -> Refused:
     else:
         hint = "name the prompt and answer under `columns`"
     return Refused("unknown_format", f"{listed} belong to no known format; {hint}")
+
+
+def _rows_within(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def text_of(value: Any, name: str) -> str:
@@ -253,8 +260,9 @@ def _weight(turn: Mapping[str, Any], number: int) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused("invalid_weight", f"turn {number}: '{key}' is no number")
-    if not math.isfinite(value) or not 0 <= value <= 1000:
-        raise Refused("invalid_weight", f"turn {number}: '{key}' is {value}, expected 0 to 1000")
+    if not 0 <= value <= 1000:  # nor NaN; math.isfinite can't take an integer of 400 digits
+        shown = f"'{key}' is {str(value)[:40]}"
+        raise Refused("invalid_weight", f"turn {number}: {shown}, expected 0 to 1000")
     return float(value)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
+
+from sftflow.plainlines import one_line
 
 MAX_DEPTH = 64
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -19,16 +22,16 @@ class Refused(Exception):
     """A row that can't be used: a short code and a sentence for a person."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Keep the code (``reason``) and the sentence (``detail``)."""
+        """Keep the code (``reason``) and the sentence (``detail``), which may quote the row."""
         super().__init__(detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail = reason, one_line(detail)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        names = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in names.items() if count > 1)
         raise Refused("duplicate_key", f"key {twice!r} appears twice")
     return value
 
@@ -96,6 +99,8 @@ def _syntax(error: json.JSONDecodeError, text: str, start: int) -> Refused:
         detail = "single-quoted keys: this is a Python dict, not JSON"
     elif text[error.pos] in "}]" and error.msg.startswith(("Expecting", "Illegal trailing")):
         detail = f"comma before {text[error.pos]!r} or value missing at character {column}"
+    elif not (text[error.pos].isascii() and text[error.pos].isprintable()):
+        detail += f", which is U+{ord(text[error.pos]):04X}"  # a byte order mark: not to be seen
     return Refused("invalid_json", detail)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from sftflow.stage import StageError
 from sftflow.textstream import SHOWN_CHARS
 
 BATCH_ROWS = 256
+# What pyarrow raises for values that Python has no type for: times beyond the year 9999, zones
+# that nobody knows.
+UNREADABLE = (ValueError, KeyError, OverflowError, TypeError, NotImplementedError)
 # What pyarrow raises for damaged files; MemoryError for a length that is not to be believed.
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, OverflowError, MemoryError)
 
@@ -41,27 +45,41 @@ def parquet_rows(file: RawFile, spec: Mapping[str, Any]) -> Iterator[tuple]:
 
 
 def _refuse_twins(file: RawFile, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise StageError(f"{file.name}: column {twice[0]!r} appears twice; rename one")
 
 
-def _values(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
+def _values(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Unreadable]:
     """Yield each row's values, or what went wrong with it."""
     try:
         yield from batch.to_pylist()
-    except ValueError:
+    except UNREADABLE:
         for i in range(batch.num_rows):
             try:
                 yield batch.slice(i, 1).to_pylist()[0]
-            except ValueError as error:
-                yield error
+            except UNREADABLE as error:
+                yield Unreadable(batch.slice(i, 1), error)
 
 
-def _checked(number: int, value: dict[str, Any] | Exception, limit: int) -> tuple:
-    if isinstance(value, Exception):
-        reason = "not_utf8" if isinstance(value, UnicodeDecodeError) else "unreadable_value"
-        return number, None, "", reason, str(value)[:200]
+class Unreadable:
+    """A row with a value that can't be read: which column it is in, and what the others hold."""
+
+    def __init__(self, row: pa.RecordBatch, error: Exception) -> None:
+        """Look at each column alone; ``error`` is that of the whole row."""
+        self.reason = "not_utf8" if isinstance(error, UnicodeDecodeError) else "unreadable_value"
+        self.detail, read = str(error)[:200], {}
+        for name, column in zip(row.schema.names, row.columns, strict=True):
+            try:
+                read[name] = column.to_pylist()[0]
+            except UNREADABLE as fault:
+                self.detail = f"column {name!r}: {str(fault)[:200]}"
+        self.raw = json.dumps(read, ensure_ascii=False, default=str)[:SHOWN_CHARS]
+
+
+def _checked(number: int, value: dict[str, Any] | Unreadable, limit: int) -> tuple:
+    if isinstance(value, Unreadable):
+        return number, None, value.raw, value.reason, value.detail
     if _bytes_at_most(value) > limit:
         text = json.dumps(value, ensure_ascii=False, default=str)
         if len(text.encode()) > limit:

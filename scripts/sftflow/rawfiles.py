@@ -16,7 +16,9 @@ from typing import IO, NamedTuple
 
 import pyarrow as pa
 
+from sftflow.foreignfiles import refuse_foreign
 from sftflow.notes import Notes
+from sftflow.plainlines import one_line
 from sftflow.stage import StageError
 
 CHUNK_BYTES = 1 << 20
@@ -25,17 +27,6 @@ PACKED = (".gz", ".zst", ".bz2", ".xz")
 # gzip reaches 1032:1 at most, real text some 30:1; beyond both bounds it is a bomb or a hole.
 BOMB_BYTES, BOMB_RATIO = 1 << 30, 400
 
-MAGIC = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the data: run `git lfs pull`",
-    b"PK\x03\x04": "is a ZIP archive: unpack it and name the files in it",
-    b"7z\xbc\xaf": "is a 7z archive: unpack it and name the files in it",
-    b"ARROW1": "is an Arrow IPC file: save it as Parquet",
-    b"\x89HDF": "is an HDF5 file: save it as Parquet or JSONL",
-    b"\x93NUMPY": "is a NumPy array: save it as Parquet or JSONL",
-    b"SQLite format 3": "is an SQLite database: export the table as CSV or JSONL",
-    b"%PDF": "is a PDF: extract rows of prompt and answer first",
-    b"\x80\x04\x95": "is a Python pickle, which is never opened: save it as Parquet or JSONL",
-}
 UTF_MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -71,7 +62,8 @@ def source_files(paths: str | list[str], notes: Notes) -> list[RawFile]:
     names: dict[str, int] = {}
     files = []
     for path, given in found.items():
-        name = os.fsencode(given).decode("utf-8", "backslashreplace")  # file names are bytes
+        # File names are bytes, and may hold line ends.
+        name = one_line(os.fsencode(given).decode("utf-8", "backslashreplace"))
         names[name] = names.get(name, 0) + 1
         files.append(RawFile(name if names[name] == 1 else f"{name}#{names[name]}", path))
     return files
@@ -107,7 +99,9 @@ def _folder_files(folder: Path, notes: Notes) -> list[RawFile]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(names):
             file = RawFile((Path(root) / name).relative_to(folder).as_posix(), Path(root) / name)
-            if name.startswith(".") or file.kind not in KNOWN:
+            # A pipe or a socket would hold the stage for ever; a link to nothing is told later.
+            special = file.path.exists() and not file.path.is_file()
+            if name.startswith(".") or file.kind not in KNOWN or special:
                 notes.add("other_files_ignored", file.name)
             else:
                 files.append(file)
@@ -179,7 +173,7 @@ def byte_chunks(file: RawFile) -> Iterator[bytes]:
             if not chunk:
                 return
             if not done:
-                _refuse_foreign(file, chunk)
+                refuse_foreign(file.name, chunk)
             done += len(chunk)
             if done > BOMB_BYTES and done > BOMB_RATIO * packed:
                 raise StageError(
@@ -187,20 +181,6 @@ def byte_chunks(file: RawFile) -> Iterator[bytes]:
                     "unpack the file yourself if this is meant"
                 )
             yield chunk
-
-
-def _refuse_foreign(file: RawFile, head: bytes) -> None:
-    """Raise StageError for a well-known kind of file that holds no rows."""
-    for magic, what in MAGIC.items():
-        if head.startswith(magic):
-            raise StageError(f"{file.name}: {what}")
-    start = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        raise StageError(f"{file.name}: is an HTML page, probably a login or error page")
-    if start.startswith(b"<?xml"):
-        raise StageError(f"{file.name}: is XML; convert it to JSONL")
-    if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")) and file.path.suffix in PACKED:
-        raise StageError(f"{file.name}: is compressed twice; unpack it once")
 
 
 def text_chunks(file: RawFile, encoding: str, notes: Notes) -> Iterator[str]:
@@ -261,8 +241,10 @@ def _refuse_wide(file: RawFile, chunk: bytes, offset: int, first: bool) -> None:
     nul = chunk.find(b"\0")
     if nul < 0:
         return
-    if first and chunk[:200].count(b"\0") >= len(chunk[:200]) // 3:
-        hint = "looks like UTF-16 without a mark: set `encoding: utf-16-le` (or -be)"
+    share = chunk[:200].count(0) / len(chunk[:200])
+    if first and 1 / 3 <= share < 7 / 8:
+        wide = 32 if share > 2 / 3 else 16
+        hint = f"looks like UTF-{wide} without a mark: set `encoding: utf-{wide}-le` (or -be)"
     else:
         hint = "is damaged or no text: fetch it again"
     raise StageError(f"{file.name}: NUL byte at byte {offset + nul}; the file {hint}")
@@ -278,4 +260,6 @@ def _undecodable(
     place = f"byte {offset + error.start}" + (f", column {column}" if b"\n" in before else "")
     wrong = f"0x{error.object[error.start]:02X}"
     hint = "set `encoding: cp1252` (or what it is) or convert the file to UTF-8"
+    if codec != "utf-8":
+        hint = "the file is damaged there, or `encoding` is another one"
     return StageError(f"{file.name}:{line}: {wrong} at {place} is not {codec}; {hint}")

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sftflow.plainlines import one_line
+
 logger = logging.getLogger("sftflow")
 
 
@@ -47,8 +49,9 @@ class Console:
         self.label = Path(sys.argv[0]).stem
 
     def say(self, text: str) -> None:
-        """Show one line, marked with the stage's name."""
-        self._stream.write(f"[{self.label}] {text}\n")
+        """Show one line, marked with the stage's name; of a server's end, its last lines too."""
+        plain = "\n".join(map(one_line, text.split("\n")))
+        self._stream.write(f"[{self.label}] {plain}\n")
 
 
 class Progress:

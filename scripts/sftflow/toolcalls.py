@@ -45,8 +45,16 @@ def tools_text(value: Any) -> str | None:
 
 
 def _parsed(value: Any, reason: str, turn: int) -> Any:
-    """Return what JSON text says; other values and blank text (None) as they are."""
+    """Return what JSON text says; other values and blank text (None) as they are.
+
+    Parquet may hold what JSON has no word for: bytes, times, NaN.
+    """
     if not isinstance(value, str):
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError) as error:
+            place = f"turn {turn}: the call" if turn else "'tools'"
+            raise Refused(reason, f"{place} can't be JSON: {error}") from None
         return value
     if not value.strip():
         return None

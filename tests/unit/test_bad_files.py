@@ -5,6 +5,7 @@ import os
 import pytest
 from reader_fixture import TWO, jsonl, read, spec
 
+from sftflow.digests import Digests
 from sftflow.notes import Notes
 from sftflow.readers import read_source
 from sftflow.stage import StageError
@@ -46,6 +47,24 @@ def test_paths_that_stop(tmp_path):
     ]:
         with pytest.raises(StageError, match=message):
             list(read_source(spec(path), Notes()))
+
+
+def test_a_pipe_among_the_files_of_a_folder_is_not_opened(tmp_path):
+    """Nobody writes to it: opened, it would hold the stage for ever."""
+    (tmp_path / "raw.jsonl").write_bytes(jsonl(TWO))
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    notes = Notes()
+    assert len(list(read_source(spec(tmp_path), notes))) == 2
+    assert notes["other_files_ignored"] == 1
+    assert Digests(tmp_path / "digests.json").file(tmp_path / "pipe.jsonl") is None
+
+
+def test_a_name_can_not_steer_a_terminal(tmp_path):
+    name = "a\n\x1b[2J.jsonl"
+    with pytest.raises(StageError, match=r"^a\\n\\x1b\[2J.jsonl: the file is empty$"):
+        read(tmp_path, b"", name)
+    rows, _ = read(tmp_path, jsonl(TWO), name)
+    assert {row.file for row in rows} == {"a\\n\\x1b[2J.jsonl"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

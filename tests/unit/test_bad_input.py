@@ -26,6 +26,7 @@ def turns(*said):
 
 
 U, A, S = ("user", "Ask?"), ("assistant", "Answer."), ("system", "Be kind.")
+LEARNT = {"role": "assistant", "content": "y"}
 CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
 
 # name -> (bytes, name of the file, words of the sentence)
@@ -47,6 +48,12 @@ STOPS = {
         "raw.jsonl",
         ["raw.jsonl:3: 0xE9"],
     ),
+    "UTF-32 without a mark": (TWO.encode("utf-32-le"), "raw.jsonl", ["utf-32-le"]),
+    "lone half in UTF-16": (
+        "{\ud800}\n".encode("utf-16-le", "surrogatepass"),
+        "raw.jsonl",
+        ["raw.jsonl:1: 0x00 at byte 2", "damaged"],
+    ),
     "NUL bytes": (TWO.encode() + b"\0" * 6, "raw.jsonl", ["NUL byte at byte", "fetch it again"]),
     "wrapper with two lists": (
         json.dumps({"train": [GOOD], "test": [GOOD]}),
@@ -61,6 +68,12 @@ STOPS = {
     "gzip of a few bytes": (b"\x1f\x8b garbage", "raw.jsonl", ["damaged"]),
     "compressed twice": (gzipped(gzipped(TWO.encode())), "raw.jsonl.gz", ["compressed twice"]),
     "Latin-1 in a table": (b"a,b\ncaf\xe9,2\n", "raw.csv", ["raw.csv:2: 0xE9 at byte 7, column 4"]),
+    "compressed twice, plain name": (gzipped(gzipped(TWO.encode())), "raw", ["compressed twice"]),
+    "packed archive": (
+        gzipped(b"raw.jsonl".ljust(257, b"\0") + b"ustar"),
+        "raw.tar.gz",
+        ["tar archive: unpack it"],
+    ),
     "HTML page": (b"<!DOCTYPE html>\n<html>", "raw.jsonl", ["HTML page", "login"]),
     "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "raw.csv", ["lfs pull"]),
     "pickle": (b"\x80\x04\x95\x01\x02", "raw.jsonl", ["pickle", "never opened"]),
@@ -68,6 +81,8 @@ STOPS = {
     "column twice": (b"instruction,output,output\na,b,c\n", "raw.csv", ["column 'output' twice"]),
     "plain text": (b"hello\nworld\n", "raw.txt", ["neither JSON nor a table"]),
 }
+
+STOPS_ENCODED = {"lone half in UTF-16": {"encoding": "utf-16-le"}}
 
 # name -> (line of JSON Lines, reason); a good row stands before and behind it
 REJECTED = {
@@ -81,6 +96,7 @@ REJECTED = {
     "nested 5,000 deep": ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "too_deep"),
     "number of 5,000 digits": ('{"a": ' + "1" * 5000 + "}", "long_number"),
     "2 MB row": (json.dumps(edit(output="x" * (2 << 20))), "row_too_long"),
+    "byte order mark inside": ("\ufeff" + json.dumps(GOOD), "invalid_json"),
     "array where an object belongs": ("[1, 2]", "not_an_object"),
     "missing field": (json.dumps({"messages": [{"role": "user"}]}), "missing_field"),
     "null": (edit(output=None), "null_text"),
@@ -98,6 +114,10 @@ REJECTED = {
     "two user turns": (turns(U, U, A), "consecutive_roles"),
     "system in the middle": (turns(U, A, S, U, A), "system_not_first"),
     "two systems": (turns(S, S, U, A), "system_twice"),
+    "loss weight of 390 digits": (
+        {"messages": [{"role": "user", "content": "x"}, {**LEARNT, "weight": 10**389}]},
+        "invalid_weight",
+    ),
     "unknown role": (turns(("narrator", "x"), A), "unknown_role"),
     "empty assistant turn": (turns(U, ("assistant", "")), "blank_assistant"),
     "tool call without result": (
@@ -135,7 +155,7 @@ KEPT = {
 def test_a_file_that_stops_the_stage(entry, tmp_path):
     data, name, words = STOPS[entry]
     with pytest.raises(StageError) as error:  # exit status 1 and no traceback: test_stage.py
-        ingest(tmp_path, data, name, max_rejected_fraction=1)
+        ingest(tmp_path, data, name, max_rejected_fraction=1, **STOPS_ENCODED.get(entry, {}))
     said = str(error.value)
     assert all(word in said for word in words), said
     assert "\n" not in said

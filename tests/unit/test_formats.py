@@ -252,6 +252,12 @@ def test_faults_of_turns(fault):
         ({"messages": "no json"}, "invalid_list"),
         ({"messages": {"role": "user"}}, "invalid_list"),
         ({"messages": [U, A], "tools": "{"}, "invalid_tools"),
+        ({"messages": [U, A], "tools": [{"name": b"f"}]}, "invalid_tools"),  # as Parquet may
+        ({"messages": [U, A], "tools": [{"x": float("nan")}]}, "invalid_tools"),
+        (
+            {"messages": [U, {"role": "assistant", "tool_calls": {"name": b""}}]},
+            "invalid_tool_call",
+        ),
         ({"messages": [U, {"role": "assistant", "content": [{"type": "image_url"}]}]}, "not_text"),
     ],
 )

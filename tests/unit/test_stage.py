@@ -28,6 +28,11 @@ def test_a_stage_error_is_one_sentence_without_a_traceback(tmp_path):
     assert "Traceback" not in log
 
 
+def test_a_sentence_can_not_steer_the_terminal(tmp_path):
+    done, _ = run(tmp_path, r'raise StageError("a\x1b[2Jb\rc:\nlast lines")')
+    assert done.stderr == "[some_stage] error: a\\x1b[2Jb\\rc:\nlast lines\n"
+
+
 def test_a_bug_has_its_traceback_in_the_log_and_one_line_outside(tmp_path):
     done, log = run(tmp_path, "1 / 0")
     assert done.returncode == 1
