@@ -7,11 +7,11 @@ Which of them a file is, its first value says and not its suffix. Every reader y
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from sftflow.jsontext import Refused, decode_at, parse
-from sftflow.jsonwrapper import enter_list, leave_list, wrapper_key
+from sftflow.jsonwrapper import enter_list, leave_objects, leave_wrapper, wrapper_key
 from sftflow.notes import Notes
 from sftflow.rawfiles import RawFile
 from sftflow.stage import StageError
@@ -49,21 +49,44 @@ def json_rows(
     limit = spec["max_row_bytes"]
     first = stream.peek()
     if spec["json_path"]:
-        enter_list(file, stream, spec["json_path"].split("."))
-        yield from _elements(file, stream, limit, notes, closing="]")
+        yield from _lists(file, stream, limit, notes, spec["json_path"].split("."), leave_objects)
     elif first == "[":
-        stream.position += 1
-        rows = yield from _elements(file, stream, limit, notes, closing="]")
-        yield from _behind(stream, rows)
+        yield from _lists(file, stream, limit, notes, [], leave_objects)
     elif first == "{" and (key := wrapper_key(file, stream)):
         notes.add(f"rows_in_key:{key}", file.name)
-        enter_list(file, stream, [key])
-        yield from _elements(file, stream, limit, notes, closing="]")
-        leave_list(file, stream, key)
+        yield from _lists(file, stream, limit, notes, [key], leave_wrapper)
     elif _one_per_line(stream):
         yield from _line_rows(file, stream, limit, notes)
     else:
         yield from _elements(file, stream, limit, notes, closing="")
+
+
+def _lists(
+    file: RawFile,
+    stream: TextStream,
+    limit: int,
+    notes: Notes,
+    keys: list[str],
+    leave: Callable[[RawFile, TextStream, list[str]], None],
+) -> Iterator[Fields]:
+    """Yield the rows of the list under ``keys``, of each such list if several follow one another.
+
+    What follows them and is none is refused line by line, so that no row is lost unseen.
+    """
+    number = 0
+    while True:
+        enter_list(file, stream, keys)
+        number = yield from _elements(file, stream, limit, notes, closing="]", number=number)
+        leave(file, stream, keys)
+        if stream.peek() != ("{" if keys else "["):
+            break
+        notes.add("further_lists", f"{file.name}:{number + 1}")
+    if stream.peek():
+        for line in stream.lines(limit):
+            if line.text.strip():
+                number += 1
+                shown = line.text[:SHOWN_CHARS]
+                yield number, None, shown, "invalid_json", "text after the end of the list"
 
 
 def _one_per_line(stream: TextStream) -> bool:
@@ -119,13 +142,13 @@ def _too_long(number: int, raw: str, limit: int) -> Fields:
 
 
 def _elements(
-    file: RawFile, stream: TextStream, limit: int, notes: Notes, closing: str
+    file: RawFile, stream: TextStream, limit: int, notes: Notes, closing: str, number: int = 0
 ) -> Generator[Fields, None, int]:
     """Yield the values up to ``closing``, or up to the end of the text if it is ``""``.
 
-    Return how many there were.
+    They are counted on from ``number``; return the last one's.
     """
-    number, comma = 0, True
+    begun, comma = number, True
     while True:
         mark = stream.peek()
         if mark == closing or mark == "":
@@ -133,7 +156,7 @@ def _elements(
             if mark != closing:
                 number += 1
                 yield number, None, "", "truncated", "the list has no end: the file is cut off"
-            elif comma and number and closing:
+            elif comma and number > begun and closing:
                 notes.add("comma_at_end_of_list", file.name)
             return number
         if mark == ",":
@@ -150,13 +173,6 @@ def _elements(
             notes.add("comma_missing_in_list", f"{file.name}:{number}")
         comma = False
         yield _element(file, stream, number, limit)
-
-
-def _behind(stream: TextStream, rows: int) -> Iterator[Fields]:
-    """Refuse what follows the end of the list."""
-    if stream.peek():
-        rest = stream.text[stream.position :][:SHOWN_CHARS]
-        yield rows + 1, None, rest, "invalid_json", "text after the end of the list"
 
 
 def _element(file: RawFile, stream: TextStream, number: int, limit: int) -> Fields:

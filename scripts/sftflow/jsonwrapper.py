@@ -83,16 +83,29 @@ def enter_list(file: RawFile, stream: TextStream, keys: list[str]) -> None:
     stream.position += 1
 
 
-def leave_list(file: RawFile, stream: TextStream, key: str) -> None:
-    """Pass over what follows a list that was taken by its name; StageError for a second list."""
+def leave_wrapper(file: RawFile, stream: TextStream, keys: list[str]) -> None:
+    """Leave the object of a list that was taken by its name; StageError for a second list."""
+    _leave(file, stream, taken=keys[-1])
+
+
+def leave_objects(file: RawFile, stream: TextStream, keys: list[str]) -> None:
+    """Leave the objects, one for each key, that ``enter_list`` went into."""
+    for _ in keys:
+        _leave(file, stream)
+
+
+def _leave(file: RawFile, stream: TextStream, taken: str | None = None) -> None:
+    """Pass over what else an object holds, and over its end."""
     while stream.peek() == ",":
         stream.position += 1
         if stream.peek() != '"':
             break
         name = _next_key(file, stream)
-        if stream.peek() == "[":
-            raise _ambiguous(file, [key, name])
+        if taken and stream.peek() == "[":
+            raise _ambiguous(file, [taken, name])
         _pass_value(file, stream, comma=False)
+    if stream.peek() == "}":
+        stream.position += 1
 
 
 def _next_key(file: RawFile, stream: TextStream) -> str:

@@ -1,9 +1,14 @@
 """Rows that can't be read: each is refused alone, with its reason, and the others stay."""
 
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from reader_fixture import ROW, TWO, jsonl, parquet, read, reasons, table, values
+
+from sftflow.stage import StageError
 
 LINES = {
     "duplicate_key": '{"a": "x", "a": "y"}',
@@ -84,9 +89,55 @@ def test_comma_faults_between_elements(tmp_path):
     assert notes["comma_missing_in_list"] == 1
 
 
-def test_text_behind_an_array_is_refused(tmp_path):
-    rows, _ = read(tmp_path, '[{"a": "1"}] [{"a": "2"}]', "raw.json")
-    assert reasons(rows) == [None, "invalid_json"]
+ARRAY = '[{"a": "1"}, {"a": "2"}]'
+WRAPPED = '{"n": 1, "data": [{"a": "1"}, {"a": "2"}], "m": {"x": 2}}'
+LONG_WRAPPER = json.dumps({"rows": [{"a": "x" * 40_000}] * 30})  # more than one piece
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "count"),
+    [
+        (ARRAY, {}, 2),
+        (WRAPPED, {"json_path": "data"}, 2),
+        (f'{{"x": {WRAPPED}}}', {"json_path": "x.data"}, 2),
+        (LONG_WRAPPER, {}, 30),
+    ],
+)
+def test_no_row_behind_a_list_is_lost_unseen(tmp_path, text, settings, count):
+    """Files laid one behind another: each list is read, what is no list is refused by the line."""
+    rows, notes = read(tmp_path, f"{text}\n{text} {text}", "raw.json", **settings)
+    assert (reasons(rows), notes["further_lists"]) == ([None] * 3 * count, 2)
+    assert [row.number for row in rows] == list(range(1, 3 * count + 1))
+    rows, _ = read(tmp_path, f"{text} and\n\nmore\n", "raw.json", **settings)
+    assert reasons(rows) == [None] * count + ["invalid_json"] * 2
+    assert [row.raw.strip() for row in rows[count:]] == ["and", "more"]
+
+
+def test_what_a_row_says_can_not_steer_a_terminal(tmp_path):
+    rows, _ = read(tmp_path, '{"a\\u001b[2J\\nb": 1, "a\\u001b[2J\\nb": 1}')
+    assert rows[0].reason == "duplicate_key"
+    assert rows[0].detail.isprintable()
+
+
+@pytest.mark.parametrize("name", ["raw.csv", "raw.jsonl"])
+def test_a_name_that_stands_twice_among_many_is_found_at_once(tmp_path, name):
+    names = [f"k{i}" for i in range(50_000)] + ["k49999"]
+    if name == "raw.jsonl":
+        rows, _ = read(tmp_path, "{" + ",".join(f'"{key}":1' for key in names) + "}\n", name)
+        assert reasons(rows) == ["duplicate_key"]
+        return
+    with pytest.raises(StageError, match="column 'k49999' twice"):
+        read(tmp_path, ",".join(names) + "\n1\n", name)
+
+
+def test_a_parquet_value_that_can_not_be_read_costs_its_row_and_the_rest_is_kept(tmp_path):
+    zone = pa.array([0, None], pa.timestamp("s", tz="Mars/Phobos"))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": ["x", "y"], "when": zone}), sink)
+    rows, _ = read(tmp_path, sink.getvalue(), "raw.parquet")
+    assert reasons(rows) == ["unreadable_value", None]
+    assert "column 'when'" in rows[0].detail
+    assert json.loads(rows[0].raw) == {"a": "x"}
 
 
 @pytest.mark.parametrize("layout", ["lines", "array", "csv", "parquet"])
