@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from sftflow.search_rules import search_faults
 
 TEMPLATE_PATTERN = r"\.jinja$"  # as in the schema
 ENVIRONMENT_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
+MOST_SHOWN = 100  # characters of a value
 _KINDS = {
     "object": "keys and values",
     "array": "a list",
@@ -69,7 +71,7 @@ def fill_defaults(value: Any, node: dict | None = None) -> Any:
         for option in node.get("anyOf", []):
             if isinstance(value, dict):
                 return fill_defaults(value, option)
-        return copy.deepcopy(value)
+        return int(value) if _whole(value, node) else copy.deepcopy(value)
     if "anyOf" in node:
         node = next(o for o in map(_resolved, node["anyOf"]) if o.get("type") == "object")
     if "allOf" in node:  # cleaning steps and ways of making data: options by their name
@@ -88,6 +90,14 @@ def fill_defaults(value: Any, node: dict | None = None) -> Any:
     return filled
 
 
+def _whole(value: Any, node: dict) -> bool:
+    """Tell a whole number that is written as 1e3 or 8.0: the schema takes it, range() does not."""
+    kinds = node.get("type", ())
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    whole = "integer" in kinds and "number" not in kinds
+    return whole and isinstance(value, float) and value.is_integer()
+
+
 def _key(path: list) -> str:
     text = ""
     for part in path:
@@ -102,10 +112,9 @@ def _nearest(word: str, known: list[str]) -> str:
 
 def _numeric(text: Any) -> bool:
     try:
-        float(text)
-    except (TypeError, ValueError):
+        return isinstance(text, str) and math.isfinite(float(text))
+    except ValueError:
         return False
-    return isinstance(text, str)
 
 
 _BOUNDS = {
@@ -113,6 +122,12 @@ _BOUNDS = {
     "exclusiveMinimum": "more than",
     "maximum": "at most",
     "exclusiveMaximum": "less than",
+}
+_SIZES = {
+    "minItems": "at least",
+    "minLength": "at least",
+    "maxItems": "at most",
+    "maxLength": "at most",
 }
 
 
@@ -140,8 +155,11 @@ def _claim(rule: str, got: Any, wanted: Any) -> str | None:
         return f"{_shown(got)} is not known{hint}"
     if rule in _BOUNDS:
         return f"{_shown(got)} is out of range, must be {_BOUNDS[rule]} {wanted}"
-    if rule in ("minItems", "minProperties", "minLength"):
+    if rule in ("minItems", "minProperties", "minLength") and not got:
         return "is empty; name at least one"
+    if rule in _SIZES:
+        unit = "characters" if isinstance(got, str) else "entries"
+        return f"has {len(got)} {unit}, must have {_SIZES[rule]} {wanted}"
     if rule == "uniqueItems":
         return f"names the same thing twice: {got}"
     if rule == "pattern":
@@ -191,12 +209,12 @@ def _of_alternatives(error: ValidationError, key: str) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{value}'" if len(value) <= MOST_SHOWN else f"'{value[:MOST_SHOWN]}...'"
     if isinstance(value, dict | list):
         return _KINDS["object" if isinstance(value, dict) else "array"]
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+    return str(value)[:MOST_SHOWN]
 
 
 def _name_faults(config: dict) -> list[str]:
@@ -244,10 +262,12 @@ def _pruned(config: dict) -> dict | None:
     for error in Draft202012Validator(schema()).iter_errors(copy.deepcopy(config)):
         path, rule = list(error.absolute_path), error.validator
         place: Any = config
-        for part in path[:-1] if path else []:
-            place = place[part]
+        try:
+            for part in path if rule == "additionalProperties" else path[:-1]:
+                place = place[part]
+        except KeyError:
+            continue  # another fault has taken it away
         if rule == "additionalProperties":
-            place = place[path[-1]] if path else place
             for key in set(place) - set(error.schema.get("properties", {})):
                 place.pop(key)
         elif rule != "required" and isinstance(place, dict) and path and path[-1] in place:
@@ -302,6 +322,7 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
         faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
+    config = fill_defaults(config)  # a sweep's 1e3 is a whole number too
     settle_methods(config, *_learning_rates())
     config["root"] = str(root)
     return config

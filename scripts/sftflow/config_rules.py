@@ -189,7 +189,7 @@ def _datasets(config: dict, root: Path) -> Iterator[str]:
         if sum(shares) >= 1:
             yield f"datasets.{name}.split: validation and test leave no row to train on"
         for part in ("validation", "test"):
-            if split[part] >= 1 and split[part] != int(split[part]):
+            if split[part] >= 1 and split[part] % 1:
                 yield f"datasets.{name}.split.{part}: a number of rows must be whole"
         if split["stratify"] == "tag" and not _has_tags(config, dataset["sources"]):
             listed = ", ".join(dataset["sources"])

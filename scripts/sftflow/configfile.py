@@ -6,22 +6,28 @@ two equal keys wins without a word. Here the scalars are those of YAML 1.2's cor
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sftflow.plainlines import one_line
 from sftflow.yamlsize import check_depth, check_size
+
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, as only an escape can bring it in
 
 
 class ConfigFault(Exception):
     """What is wrong with a config: ``faults`` is a list of sentences."""
 
     def __init__(self, faults: list[str]) -> None:
-        """Keep the sentences."""
-        super().__init__("\n".join(faults))
-        self.faults = faults
+        """Keep the sentences, which may quote the config."""
+        self.faults = [one_line(fault) for fault in faults]
+        super().__init__("\n".join(self.faults))
 
 
 class _Strict:
@@ -30,9 +36,13 @@ class _Strict:
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's own way to say it)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Refuse a key that stands twice."""
+        """Refuse a key that stands twice; take a name such as 1 or null as the text it is."""
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue  # what an alias brings in; keys that stand beside it win
+            if key_node.tag in NO_TEXT:
+                key_node.tag = "tag:yaml.org,2002:str"
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if isinstance(key, list | dict):
@@ -52,8 +62,21 @@ class _TellingLoader(_Strict, yaml.SafeLoader):
     """In Python: slow, but it names the character that it stumbles over."""
 
 
-def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node), 10)  # 010 is ten, not eight
+def _number(kind: type) -> Callable[[yaml.SafeLoader, yaml.ScalarNode], int | float]:
+    """Return what constructs an int or a float; 010 is ten, not eight."""
+
+    def construct(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:
+        text = loader.construct_scalar(node)
+        try:
+            number = kind(text)
+            if abs(number) != math.inf:  # 1e999: no stage could be told of it, for JSON has none
+                return number
+            raise ValueError
+        except ValueError:  # behind a tag such as !!int, or of more than 4,300 digits
+            problem = f"'{text[:40]}' can't be a number"
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from None
+
+    return construct
 
 
 SCALARS = (
@@ -65,11 +88,15 @@ SCALARS = (
         r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+)$",
         [*"-+.0123456789"],
     ),
+    ("merge", r"^<<$", ["<"]),  # of YAML 1.1: 1.2 has none, but people write it
 )
+MERGE = "tag:yaml.org,2002:merge"
+NO_TEXT = {f"tag:yaml.org,2002:{tag}" for tag in ("null", "bool", "int", "float")}
 for _class in (_Loader, _TellingLoader):
     for _tag, _pattern, _first in SCALARS:
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-    _class.add_constructor("tag:yaml.org,2002:int", _decimal)
+    _class.add_constructor("tag:yaml.org,2002:int", _number(int))
+    _class.add_constructor("tag:yaml.org,2002:float", _number(float))
 
 
 def read_yaml(path: Path | str) -> Any:
@@ -79,8 +106,11 @@ def read_yaml(path: Path | str) -> Any:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigFault([f"{path}: there is no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFault([f"{path}: cannot be read: {error}"]) from None
+    except UnicodeDecodeError as error:
+        said = f"is not UTF-8 (byte {error.start} can't be read); save it as UTF-8"
+        raise ConfigFault([f"{path}: {said}"]) from None
+    except OSError as error:
+        raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
         return _loaded(text, _Loader)
     except (yaml.YAMLError, RecursionError):
@@ -92,7 +122,7 @@ def read_yaml(path: Path | str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         if "\\t" in problem or "'\t'" in problem:
             problem = "a tab stands where spaces must be; YAML indents with spaces"
         raise ConfigFault([f"{place}: {problem}"]) from None
@@ -102,6 +132,12 @@ def _loaded(text: str, loader: Any) -> Any:
     check_depth(text)
     value = yaml.load(text, Loader=loader)  # noqa: S506 (subclasses of SafeLoader)
     check_size(value)
+    if HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise yaml.YAMLError(f"{half} is half of a character; write the whole one") from None
     return value
 
 
