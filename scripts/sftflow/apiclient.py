@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sftflow.completions import NoCompletion
 from sftflow.stage import StageError
 
 if TYPE_CHECKING:
@@ -63,5 +64,7 @@ def _client(
 
 def told(error: Exception) -> str:
     """Return an error without what the server echoes, which may hold the key."""
+    if isinstance(error, NoCompletion):
+        return str(error)
     status = getattr(error, "status_code", None)
     return f"HTTP {status}" if status else type(error).__name__

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sftflow.apiclient import local_client, openai_client, told
+from sftflow.completions import refuse_echo
 from sftflow.devices import vllm_package
 from sftflow.manifests import SUMS, sha256_file, sha256_json
 from sftflow.serving import Server, served, witnessed
@@ -40,6 +41,7 @@ class RemoteAPI:
         """Take the address and the name of the variable with the key; ``who``: openai_client."""
         self.identity = base_url
         self._client = openai_client(who, base_url, api_key_env, max_retries, timeout_s)
+        self._key = self._client.api_key if api_key_env else None
 
     def __enter__(self) -> RemoteAPI:
         return self
@@ -48,8 +50,10 @@ class RemoteAPI:
         self._client.close()
 
     def complete(self, **body: Any) -> Any:
-        """Return a chat completion; raise openai.OpenAIError if there is none."""
-        return self._client.chat.completions.create(**body)
+        """Return what was replied; raise openai.OpenAIError, or ValueError for no JSON."""
+        said = self._client.chat.completions.create(**body)
+        refuse_echo(said, self._key)
+        return said
 
     def fatal(self, error: Exception) -> str | None:
         """Return the clause about an error that no other request would escape, else None."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sftflow.apiclient import told
 from sftflow.backends import RemoteAPI, ServedBase, Unaskable
+from sftflow.completions import read_completion
 from sftflow.replycache import UNASKABLE, Reply, ReplyCache, request_digest
 from sftflow.spending import Budget, Pace, Stopped, most_prompt_tokens
 from sftflow.stage import StageError
@@ -131,7 +132,7 @@ class Generator:
 
     def _reply(self, digest: str, body: dict[str, Any], most: tuple[int, int]) -> Reply:
         try:
-            return _read(digest, self._send(body), most)
+            return read_completion(digest, self._send(body), most)
         except Unaskable as error:  # kept as well: nobody has to wait for a server to hear it again
             return Reply(digest, str(error), UNASKABLE, 0, 0)
 
@@ -157,26 +158,6 @@ class Generator:
         self.fatal = self.fatal or StageError(said)
         self.stop()
         return self.fatal
-
-
-def _read(digest: str, said: Any, most: tuple[int, int]) -> Reply:
-    """Return a completion as a reply; raise ValueError for what is none.
-
-    Where the endpoint tells no tokens, the most that there can be are counted.
-    """
-    choices = getattr(said, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
-    text = getattr(message, "content", None) or ""
-    if message is None or not isinstance(text, str):
-        raise ValueError("the endpoint's reply is no chat completion")
-    # Half of a surrogate pair, where a reply was cut within an emoji, can't be stored.
-    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    usage = getattr(said, "usage", None)
-    told_of = (getattr(usage, key, None) for key in ("prompt_tokens", "completion_tokens"))
-    prompt, completion = (
-        n if isinstance(n, int) else bound for n, bound in zip(told_of, most, strict=True)
-    )
-    return Reply(digest, text, str(choices[0].finish_reason or ""), prompt, completion)
 
 
 def in_order(

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sftflow.apiclient import told
 from sftflow.backends import RemoteAPI, ServedBase, Unaskable
 from sftflow.cleaningstep import Record, Records, Step, one_of
+from sftflow.completions import read_completion
 from sftflow.devices import vllm_package
 from sftflow.manifests import SUMS, sha256_file
 from sftflow.replycache import PLACE, UNASKABLE, Reply, ReplyCache, request_digest
@@ -98,20 +99,14 @@ class Judge:
         return Verdict(score, reply.text, reply.prompt_tokens, reply.completion_tokens)
 
     def ask(self, key: str, text: str) -> Verdict:
-        """Return the verdict on one text; raise openai.OpenAIError if there is none."""
+        """Return the verdict on one text; raise openai.OpenAIError or ValueError for none."""
         try:
             said = self.backend.complete(
                 model=self.model, messages=self._messages(text), **self.request
             )
             self.asked += 1
-            text = (said.choices[0].message.content or "") if said.choices else ""
-            reply = Reply(
-                key,
-                text[:MOST_REPLY_CHARS],
-                str(said.choices[0].finish_reason or "") if said.choices else "",
-                said.usage.prompt_tokens if said.usage else 0,
-                said.usage.completion_tokens if said.usage else 0,
-            )
+            reply = read_completion(key, said, most=(0, 0))
+            reply = replace(reply, text=reply.text[:MOST_REPLY_CHARS])
         except Unaskable as error:
             reply = Reply(key, str(error), UNASKABLE, 0, 0)
         self.cache.put(reply, PAYER)
@@ -160,7 +155,7 @@ def _landed(record: Record, future: Future[Verdict]) -> tuple[Record, Verdict | 
 
     try:
         return record, future.result()
-    except openai.OpenAIError as error:
+    except (openai.OpenAIError, ValueError) as error:  # ValueError: no JSON, no completion
         return record, error
 
 

@@ -22,7 +22,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.plan = []  # statuses or replies of the next requests
+        self.plan = []  # statuses, replies or whole bodies (bytes) of the next requests
         self.bodies, self.keys = [], []
         self.lock = threading.Lock()
 
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         said = {**said, "choices": [choice], "usage": usage}
         if status != 200:
             said = {"error": {"message": text}}
-        data = json.dumps(said).encode()
+        data = text if isinstance(text, bytes) else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -173,6 +173,46 @@ def test_no_verdict(server, tmp_path, plan, more, reason):
     # A reply was paid for, so it is not asked for again; a failure was not.
     run_step(tmp_path, options(server, max_retries=0, **more), rows("good"))
     assert len(server.bodies) == 1 + (plan == [500])
+
+
+def said(**choice):
+    return json.dumps({"choices": [{"index": 0, "finish_reason": "stop", **choice}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>log in</html>",
+        b"null",
+        b'"text"',
+        b"[1]",
+        b"{}",
+        b'{"choices": null}',
+        b'{"choices": [null]}',
+        said(message=None),
+        said(message={"content": 5}),
+        said(message={"content": ["x"]}),
+        said(text="of another API"),
+        said(message={"content": f'{{"score": 5}} asked with Bearer {KEY}'}),
+        b'{"error": {"message": "Bearer %s"}}' % KEY.encode(),
+    ],
+)
+def test_a_reply_that_is_no_completion_is_a_sentence(server, tmp_path, caplog, body):
+    """As of a proxy's login page. One that echoes the key is not kept, for results hold replies."""
+    server.plan = [body]
+    with pytest.raises(StageError, match="judge: no verdict on s f:1 after all retries") as caught:
+        run_step(tmp_path, options(server, max_retries=0), rows("good"))
+    assert caught.value.__suppress_context__
+    assert KEY not in str(caught.value) + caplog.text
+    assert KEY.encode() not in PLACE.read_bytes()
+    kept, _, _ = run_step(tmp_path, options(server), rows("good"))
+    assert (len(kept), len(server.bodies)) == (1, 2)
+
+
+def test_half_a_character_in_a_reply_is_kept_as_what_can_be_stored(server, tmp_path):
+    server.plan = [said(message={"content": '{"score": 5} \ud83d'})]
+    kept, _, _ = run_step(tmp_path, options(server), rows("good"))
+    assert len(kept) == 1
 
 
 def test_a_wrong_key_stops_at_once_and_is_named_nowhere(server, tmp_path, caplog):
