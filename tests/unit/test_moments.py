@@ -6,6 +6,7 @@ Whatever the moment: what has its final name is whole, and running again gives t
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -13,16 +14,45 @@ import sys
 
 import pytest
 from ingest_fixture import ingest, lines
+from test_mix_dataset import run as mix_rows
+from test_mix_dataset import share
 from test_split_dataset import families, split
 
+import clean_dataset
+from sftflow.config import fill_defaults, schema
 from sftflow.manifests import sha256_file
+from sftflow.records import RECORD, write_table
 
 BROKEN, FULL = 250, 251  # exit statuses of a child
 OPENED = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ROWS = [{"instruction": f"Say {i}.", "output": f"It is {i}." if i % 5 else ""} for i in range(10)]
+
+
+def clean(folder):
+    if not (folder / "source").exists():
+        write_table(folder / "source/records.parquet", families(12), RECORD)
+    steps = [{"step": "exact_duplicates"}, {"step": "near_duplicates"}]
+    filled = [fill_defaults(step, schema()["$defs"]["step"]) for step in steps]
+    spec = {"dataset": "d", "sources": ["source"], "clean": filled, "max_rejected_fraction": 1}
+    argv = ["--spec", json.dumps(spec), "--sources", str(folder / "source")]
+    for name in ("records", "rejected"):
+        argv += [f"--{name}", str(folder / f"out/{name}.parquet")]
+    clean_dataset.main([*argv, "--manifest", str(folder / "out/manifest.json")])
+
+
+def mix(folder):
+    if not (folder / "train.parquet").exists():
+        rows = [{**row, "source": "mine"} for row in families(12)]
+        for name in ("train", "validation"):
+            write_table(folder / f"{name}.parquet", rows, RECORD)
+    mix_rows(folder, {"mine": share(times=2.5)}, name="out")
+
+
 STAGES = {
     "ingest_source": lambda folder: ingest(folder, lines(*ROWS)),
+    "clean_dataset": clean,
     "split_dataset": lambda folder: split(folder / "out", families(12)),
+    "mix_dataset": mix,
 }
 
 
