@@ -8,6 +8,10 @@ Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
 - When Slurm does not answer five questions within a second, all jobs that ran are forgotten. Here
   they are asked about again later.
 - A job that Slurm has forgotten (MinJobAge) counts as running. Here it has failed, after a while.
+- sacct says who cancelled a job ("CANCELLED by 1000"), and such a state is none that the executor
+  knows: the job counts as running. Here it is read by its first word.
+- A job that was preempted, or whose node failed, counts as running, for Slurm may start it again.
+  Where a cluster does not (PreemptMode=CANCEL), it stays so. Here it has failed, after a while.
 - Without an account it asks `sacct` for the last one, by a command that can't succeed, and that a
   cluster without accounts need not have. Here nothing is guessed: `sbatch` itself knows
   SBATCH_ACCOUNT and the user's default.
@@ -25,6 +29,8 @@ from typing import Any
 PLUGIN = "snakemake_executor_plugin_slurm"
 # A new job may be unknown for some questions, if an accounting database is asked.
 UNKNOWN_TIMES = 10
+# States from which Slurm goes back to PENDING within seconds, or never.
+ENDED = {"PREEMPTED", "NODE_FAIL", "REVOKED"}
 
 
 class Answers:
@@ -71,26 +77,36 @@ def asking(query: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
         if answers.states is None:
             logger.warning("Slurm does not say how the jobs are; it is asked again later.")
             return {}, 0.0
+        # "CANCELLED by 1000", and what sacct cuts off where a column is too narrow.
+        answers.states = {
+            job: (state.split() or [""])[0].rstrip("+") for job, state in answers.states.items()
+        }
         return answers.states, duration_s
 
     return patient
 
 
 def looking(check: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
-    """Return a look at all jobs that gives up those of which Slurm knows nothing any more."""
+    """Return a look at all jobs that gives up those that Slurm forgot, or ended without a word."""
 
     @functools.wraps(check)
     async def counted(executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
         async for job in check(executor, jobs):
-            known = answers.states
-            if known is None or {job.external_jobid, job.external_jobid.split("_")[0]} & set(known):
-                job.aux["unknown_times"] = 0
-            else:
-                job.aux["unknown_times"] = job.aux.get("unknown_times", 0) + 1
-            if job.aux["unknown_times"] < UNKNOWN_TIMES:
+            state = state_of(job.external_jobid, answers.states)
+            lives = answers.states is None or state not in {None, *ENDED}
+            job.aux["lost_times"] = 0 if lives else job.aux.get("lost_times", 0) + 1
+            if job.aux["lost_times"] < UNKNOWN_TIMES:
                 yield job
                 continue
             said = f"Slurm knows nothing of job {job.external_jobid} any more, nor how it ended."
+            if state:
+                said = f"Job {job.external_jobid} is {state}, and Slurm has not started it again."
             executor.report_job_error(job, msg=said)
 
     return counted
+
+
+def state_of(number: str, states: dict[str, str] | None) -> str | None:
+    """Return the state of a job, of a task of an array that of all; None if it is not known."""
+    known = states or {}
+    return known.get(number, known.get(number.split("_")[0]))

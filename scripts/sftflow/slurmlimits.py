@@ -82,7 +82,9 @@ def limit_findings(used: Iterable[Partition]) -> list[Finding]:
         _fits("time limit", "HOURS", max(wanted("HOURS"), SERVER_HOURS), time, "h"),
         _fits("memory of a node", "MEM_MB", wanted("MEM_MB"), memory, "MB"),
     ]
-    if wanted("CORES") > cores:
+    if math.isnan(wanted("CORES")):
+        found.append(fault("Slurm", "SFTFLOW_SLURM_CORES is no number", "mend it"))
+    elif wanted("CORES") > cores:
         todo = f"export SFTFLOW_SLURM_CORES={cores}"
         found.append(
             fault("Slurm", f"jobs ask for {wanted('CORES'):g} cores, nodes have {cores}", todo)

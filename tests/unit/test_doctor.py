@@ -258,8 +258,10 @@ def test_the_last_attempt_of_a_job_fits_too(slurm, monkeypatch):
     for finding in late:
         monkeypatch.setenv(*finding.todo.removeprefix("export ").split("="))
     assert set(levels(slurm(sinfo=day))) == {OK}
-    monkeypatch.setenv("SFTFLOW_SLURM_MAX_HOURS", "a day")
-    assert any("is no number" in finding.said for finding in slurm(sinfo=day))
+    for name in ("MAX_HOURS", "CORES"):
+        monkeypatch.setenv(f"SFTFLOW_SLURM_{name}", "a day")
+        assert any("is no number" in finding.said for finding in slurm(sinfo=day))
+        monkeypatch.delenv(f"SFTFLOW_SLURM_{name}")
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ class Executor:
     def _report_job_error_threadsafe(self, info, msg):
         self.errors.append((info.job, msg))
 
-    def report_job_error(self, info, msg):
+    def report_job_error(self, info, msg, **_):
         self.errors.append((info.external_jobid, msg))
 
 
 def submitted(number):
-    return SimpleNamespace(external_jobid=number, aux={})
+    return SimpleNamespace(external_jobid=number, aux={"slurm_logfile": None})
 
 
 def test_what_a_submission_raises_is_its_jobs_failure():
@@ -59,6 +59,7 @@ def polls(monkeypatch):
         init_seconds_before_status_checks=15, status_attempts=5, status_command="squeue"
     )
     executor.workflow = SimpleNamespace(executor_settings=settings)
+    settings.requeue, executor._preemption_warning, executor._failed_nodes = True, False, set()
     executor.get_status_command = lambda: "squeue"
     executor._status_query_calls = executor._status_query_failures = 0
     executor._status_query_total_seconds = executor._status_query_max_seconds = 0.0
@@ -97,6 +98,23 @@ def test_a_job_that_slurm_has_forgotten_is_given_up_in_the_end(polls):
         assert polls([job], {}) == ([job], [])
     kept, errors = polls([job], {})
     assert kept == [] and errors[0][0] == "7" and "knows nothing of job 7" in errors[0][1]
+
+
+@pytest.mark.parametrize("state", sorted(slurmjobs.ENDED))
+def test_a_job_that_slurm_does_not_start_again_is_given_up_in_the_end(polls, state):
+    job = submitted("7")
+    for _ in range(slurmjobs.UNKNOWN_TIMES - 1):
+        assert polls([job], {"7": state}) == ([job], [])
+    assert polls([job], {"7": "PENDING"}) == ([job], [])  # it was only late
+    for _ in range(slurmjobs.UNKNOWN_TIMES - 1):
+        assert polls([job], {"7": state}) == ([job], [])
+    kept, errors = polls([job], {"7": state})
+    assert kept == [] and f"Job 7 is {state}" in errors[0][1]
+
+
+def test_who_cancelled_a_job_is_no_state_of_its_own(polls):
+    kept, errors = polls([submitted("7")], {"7": "CANCELLED by 1000"})
+    assert kept == [] and "'CANCELLED'" in errors[0][1]
 
 
 def test_a_task_of_an_array_is_known_by_its_parent(polls):

@@ -116,6 +116,12 @@ def test_a_cluster_that_counts_no_memory_is_asked_for_none(monkeypatch):
     assert {job["mem_mb"] for job in asked.values()} == {0}
 
 
+@pytest.mark.parametrize(("name", "value"), [("MEM_MB", "64G"), ("CORES", "8.5"), ("HOURS", "1d")])
+def test_a_variable_that_is_no_number_is_named(monkeypatch, name, value):
+    with pytest.raises(SystemExit, match=f"SFTFLOW_SLURM_{name} is '{value}'; write a number"):
+        profile(monkeypatch, **{f"SFTFLOW_SLURM_{name}": value})
+
+
 def test_an_empty_variable_is_as_none(monkeypatch):
     empty = dict.fromkeys(("SBATCH_PARTITION", "SFTFLOW_SLURM_GPUS", "SFTFLOW_SLURM_HOURS"), "")
     assert profile(monkeypatch, **empty) == profile(monkeypatch)
