@@ -12,6 +12,8 @@ Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
   knows: the job counts as running. Here it is read by its first word.
 - A job that was preempted, or whose node failed, counts as running, for Slurm may start it again.
   Where a cluster does not (PreemptMode=CANCEL), it stays so. Here it has failed, after a while.
+- Inside a job it starts srun without SLURM_CONF, by which many clusters (a module sets it) say
+  where their Slurm is: srun finds none, and every job fails. Here what says that stays.
 - Without an account it asks `sacct` for the last one, by a command that can't succeed, and that a
   cluster without accounts need not have. Here nothing is guessed: `sbatch` itself knows
   SBATCH_ACCOUNT and the user's default.
@@ -22,11 +24,15 @@ The lock pins the executor that this was made for.
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 PLUGIN = "snakemake_executor_plugin_slurm"
+STEP_PLUGIN = "snakemake_executor_plugin_slurm_jobstep"  # what runs inside of a job
+WHEREABOUTS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
 # A new job may be unknown for some questions, if an accounting database is asked.
 UNKNOWN_TIMES = 10
 # States from which Slurm goes back to PENDING within seconds, or never.
@@ -41,6 +47,9 @@ class Answers:
 
 def keep_slurm_jobs() -> None:
     """Mend the executor, if Snakemake has loaded it; a second time changes nothing."""
+    step = sys.modules.get(STEP_PLUGIN)
+    if step is not None and not isinstance(step.subprocess, Located):
+        step.subprocess = Located()
     plugin = sys.modules.get(PLUGIN)
     if plugin is None or hasattr(plugin.Executor.run_job, "__wrapped__"):
         return
@@ -49,6 +58,39 @@ def keep_slurm_jobs() -> None:
     plugin.query_job_status = asking(plugin.query_job_status, answers)
     plugin.Executor.check_active_jobs = looking(plugin.Executor.check_active_jobs, answers)
     plugin.get_account = lambda _logger: None
+    plugin.delete_slurm_environment = sparing(plugin.delete_slurm_environment)
+
+
+class Located:
+    """The module subprocess, whose processes know where Slurm is, whatever they are given."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what subprocess has."""
+        return getattr(subprocess, name)
+
+    def Popen(  # noqa: N802
+        self, *command: Any, env: dict[str, str] | None = None, **more: Any
+    ) -> subprocess.Popen:
+        """Start a process with this environment and Slurm's whereabouts."""
+        located = None if env is None else env | whereabouts()
+        return subprocess.Popen(*command, env=located, **more)
+
+
+def whereabouts() -> dict[str, str]:
+    """Return the variables of the environment that say where Slurm is."""
+    return {name: os.environ[name] for name in WHEREABOUTS if name in os.environ}
+
+
+def sparing(forget: Callable[[], None]) -> Callable[[], None]:
+    """Return a clean-up of Slurm's variables, for a workflow within a job, that leaves these."""
+
+    @functools.wraps(forget)
+    def spared() -> None:
+        kept = whereabouts()
+        forget()
+        os.environ.update(kept)
+
+    return spared
 
 
 def submitting(run_job: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 import snakemake_executor_plugin_slurm as plugin
+import snakemake_executor_plugin_slurm_jobstep as step
 from snakemake_interface_common.exceptions import WorkflowError
 
 from sftflow import slurmjobs
@@ -123,11 +126,30 @@ def test_a_task_of_an_array_is_known_by_its_parent(polls):
         assert polls([job], {"7": "RUNNING"}) == ([job], [])
 
 
+def test_what_runs_in_a_job_knows_where_slurm_is(monkeypatch):
+    """The executor for the inside of a job hands srun an environment without SLURM_*."""
+    monkeypatch.setattr(step, "subprocess", subprocess)
+    slurmjobs.keep_slurm_jobs()
+    monkeypatch.setenv("SLURM_CONF", "/shared/slurm.conf")
+    started = step.subprocess.Popen(
+        ["printenv", "SLURM_CONF"], stdout=step.subprocess.PIPE, text=True, env={"PATH": "/bin"}
+    )
+    assert started.communicate()[0] == "/shared/slurm.conf\n"
+
+
+def test_a_workflow_within_a_job_knows_where_slurm_is(monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", "/shared/slurm.conf")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    slurmjobs.sparing(plugin.delete_slurm_environment)()
+    assert {name for name in os.environ if name.startswith("SLURM_")} == {"SLURM_CONF"}
+
+
 def test_the_installed_executor_is_mended_once(monkeypatch):
     for name in ("run_job", "check_active_jobs"):
         monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
-    for name in ("query_job_status", "get_account"):
+    for name in ("query_job_status", "get_account", "delete_slurm_environment"):
         monkeypatch.setattr(plugin, name, getattr(plugin, name))
+    monkeypatch.setattr(step, "subprocess", step.subprocess)
     slurmjobs.keep_slurm_jobs()
     mended = plugin.Executor.run_job
     slurmjobs.keep_slurm_jobs()
