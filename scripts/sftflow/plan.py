@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import re
 from typing import Any
 
@@ -16,6 +17,7 @@ from sftflow.manifests import sha256_json
 # quantisation. No name in a config has a plus.
 PLUS = "+"
 ADAPTER = f"{PLUS}adapter"
+MOST_SWEPT = 1000  # runs of one sweep; planning looks at each in every process (docs/limits.md)
 
 
 def _value_in_name(value: Any) -> str:
@@ -36,6 +38,11 @@ def expand_sweeps(config: dict) -> list[str]:
     runs: dict[str, dict] = {}
     for name, run in config["runs"].items():
         sweep = run["sweep"]
+        count = math.prod(map(len, sweep.values()))
+        if count > MOST_SWEPT:
+            said = f"makes {count:,} runs, {MOST_SWEPT:,} at most; take fewer values, or a search"
+            faults.append(f"runs.{name}.sweep: {said}")
+            continue
         for combination in itertools.product(*sweep.values()):
             swept = {key: [value] for key, value in zip(sweep, combination, strict=True)}
             one = {**copy.deepcopy(run), "sweep": swept}

@@ -71,6 +71,13 @@ def test_a_whole_number_is_one_however_it_is_written(tmp_path, written):
         assert (run["max_length"], type(run["max_length"])) == (1000, int)
 
 
+def test_a_sweep_without_end_is_refused_before_it_is_written_out(tmp_path):
+    ranks = list(range(1, 1001))
+    sweep = {"lora.r": ranks, "training.max_steps": ranks, "training.save_steps": ranks}
+    (fault,) = faults(tmp_path, edited(runs__talk_lora__sweep=sweep))
+    assert "runs.talk-lora.sweep: makes 1,000,000,000 runs, 1,000 at most" in fault
+
+
 @pytest.mark.parametrize("delimiter", ["", "||"])
 def test_a_delimiter_is_one_character(tmp_path, delimiter):
     (fault,) = faults(tmp_path, edited(sources__mine__delimiter=delimiter))
