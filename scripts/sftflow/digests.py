@@ -1,7 +1,8 @@
-"""SHA-256 of files, remembered by size and time of change, so that a look at everything is cheap.
+"""SHA-256 of files, remembered by size and time stamps, so that a look at everything is cheap.
 
-A file is read again when its size or time of change differs from what is remembered, so a
-touched file or a fresh copy costs one reading and a file in its old state costs one stat(2).
+A file is read again when its size or a time stamp differs from what is remembered, so a touched
+file or a fresh copy costs one reading and a file in its old state costs one stat(2). Of the time
+stamps one is the kernel's own (st_ctime): `cp -p`, `touch -d` and archives can set the other.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Digests:
         self._changed = False
         try:
             known = json.loads(self._path.read_text(encoding="utf-8"))
-            self._known = {p: [int(s), int(t), str(d)] for p, (s, t, d) in known.items()}
+            self._known = {p: [*map(int, s), str(d)] for p, (*s, d) in known.items()}
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
 
@@ -46,8 +47,8 @@ class Digests:
             if not S_ISREG(stat.st_mode):
                 return None
             known = self._known.get(path)
-            if known and known[0] == stat.st_size and known[1] == stat.st_mtime_ns:
-                return known[2]
+            if known and known[:-1] == stamps(stat):
+                return known[-1]
             now_ns = time.time_ns()
             digest = sha256_file(path)
         except OSError:
@@ -68,7 +69,7 @@ class Digests:
 
     def _remember(self, path: str, stat: os.stat_result, digest: str, now_ns: int) -> None:
         if now_ns - stat.st_mtime_ns > RACY_NS:
-            self._known[path] = [stat.st_size, stat.st_mtime_ns, digest]
+            self._known[path] = [*stamps(stat), digest]
             self._changed = True
 
     def save(self) -> None:
@@ -81,6 +82,11 @@ class Digests:
         except OSError:  # a memory only: without it, files are read again
             return
         self._changed = False
+
+
+def stamps(stat: os.stat_result) -> list[int]:
+    """Return what differs of a file as soon as anybody has written to it."""
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def files_under(folder: Path | str) -> list[str]:

@@ -61,6 +61,17 @@ def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, kept):
     assert digests.file(path) == sha("two")
 
 
+def test_a_change_is_seen_whose_time_stamp_was_set_back(tmp_path, kept):
+    """As by `cp -p` or an archive: same size, same time stamp, and long enough ago."""
+    digests, path = Digests(kept), old(tmp_path / "a", "one")
+    stamp = path.stat().st_mtime_ns
+    assert digests.file(path) == sha("one")
+    time.sleep(0.02)  # what the kernel's clock counts in
+    path.write_text("two")
+    os.utime(path, ns=(stamp, stamp))
+    assert digests.file(path) == sha("two")
+
+
 def test_what_is_missing_has_no_digest(tmp_path, kept):
     digests = Digests(kept)
     assert digests.file(tmp_path / "none") is None
