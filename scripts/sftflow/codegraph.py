@@ -1,11 +1,10 @@
 """A digest of what a stage's code means: its script and all modules of this repository below it.
 
 Snakemake sees a script's time stamp, not its meaning, and imported modules not at all. Here the
-syntax trees are digested (meaning.py), so comments, docstrings, layout and the names of local
-variables change nothing, and a change
-in any module that a stage imports, directly or not, changes the digests of exactly the stages
-that import it. A file under scripts/templates/ or scripts/lists/ that a module names counts as
-part of it.
+syntax trees are digested (meaning.py), so comments, docstrings, layout, annotations and the names
+of local variables change nothing, and a change in any module that a stage imports, directly or
+not, changes the digests of exactly the stages that import it. A file under scripts/templates/ or
+scripts/lists/ that a module names counts as part of it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,14 @@ from pathlib import Path
 
 import yaml
 
+from sftflow.codeorder import that_run
 from sftflow.manifests import sha256_file, sha256_json, write_text
-from sftflow.meaning import meaning
+from sftflow.meaning import bare, meaning
 
 SCRIPTS = Path(__file__).parents[1]
-# A tree is digested as this Python writes it, by the rules of meaning.py as they stand.
-MEMORY = f"{sys.version_info[:2]} {sha256_file(inspect.getfile(meaning))}"
+# A tree is digested as this Python writes it, by rules as they stand.
+RULES = [sha256_file(inspect.getfile(rule)) for rule in (meaning, that_run)]
+MEMORY = f"{sys.version_info[:2]} {' '.join(RULES)}"
 
 
 @cache
@@ -84,7 +85,7 @@ def _from_tree(source: bytes) -> list:
         tree = ast.parse(source)
         names: set[str] = set()
         texts: set[str] = set()
-        for node in ast.walk(tree):
+        for node in that_run(tree):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -178,17 +179,16 @@ def _definitions(path: Path) -> dict[str, str]:
         return {"": _data_digest(path)[:8]}
     rest: list[str] = []
     found: dict[str, str] = {}
-    todo = [("", node) for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    todo = [("", node) for node in bare(ast.parse(path.read_text(encoding="utf-8"))).body]
     while todo:
         above, node = todo.pop(0)
         if isinstance(node, ast.ClassDef):
             rest.append(f"class {above}{node.name}")
             todo[:0] = [(f"{above}{node.name}.", inner) for inner in node.body]
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            said = meaning(ast.Module([node], []))
-            found[above + node.name] = hashlib.sha256(said.encode()).hexdigest()[:8]
+            found[above + node.name] = hashlib.sha256(ast.dump(node).encode()).hexdigest()[:8]
         else:
-            rest.append(meaning(ast.Module([node], [])))
+            rest.append(ast.dump(node))
     return found | {"": hashlib.sha256("\n".join(rest).encode()).hexdigest()[:8]}
 
 

@@ -1,8 +1,10 @@
 """What a syntax tree means: itself without all that can't change what the code does.
 
-Comments and layout are not in a tree. Removed here are docstrings and the annotations of
-functions, and local variables get names by the order in which they appear. What may be asked
-for by name stays: parameters, attributes, functions, classes, everything at module level.
+Comments and layout are not in a tree. Removed here are docstrings, annotations (of the fields
+of a class their types, where nothing asks for these) and what is there for annotations alone;
+local variables get names by the order in which they appear, and functions that stand beside each
+other an order (codeorder.py). What may be asked for by name stays: parameters, attributes,
+functions, classes, everything at module level.
 """
 
 from __future__ import annotations
@@ -10,10 +12,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from sftflow.codeorder import decorator_name, ordered, without_idle_imports
+
 # A function that asks for its variables by name keeps them.
 ASKS_BY_NAME = {"locals", "vars", "eval", "exec", "dir"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+# Classes that ask whether a field is annotated and not by what, but for these marks.
+FIELDS = {"dataclass", "NamedTuple", "Protocol"}
+MARKS = {"ClassVar", "InitVar", "KW_ONLY"}
 
 
 def bound_names(nodes: Iterable[ast.AST]) -> tuple[list[str], set[str]]:
@@ -22,6 +29,7 @@ def bound_names(nodes: Iterable[ast.AST]) -> tuple[list[str], set[str]]:
     Those are names of functions, classes and imports, and what is declared global or nonlocal.
     """
     free: dict[str, None] = {}
+    announced: dict[str, None] = {}  # by an annotation alone
     fixed: set[str] = set()
     todo = list(nodes)
     while todo:
@@ -42,8 +50,20 @@ def bound_names(nodes: Iterable[ast.AST]) -> tuple[list[str], set[str]]:
             inner = [n for n in ast.walk(node) if isinstance(n, ast.NamedExpr)]
             free.update((n.target.id, None) for n in inner)
         elif not isinstance(node, ast.Lambda):
-            todo[:0] = ast.iter_child_nodes(node)
+            todo[:0] = _parts(node, announced)
+    free.update(announced)
     return [name for name in free if name not in fixed], fixed
+
+
+def _parts(node: ast.AST, announced: dict[str, None]) -> Iterable[ast.AST]:
+    """Return the parts of a node that may bind variables; keep a name that is only announced."""
+    if not isinstance(node, ast.AnnAssign):
+        return ast.iter_child_nodes(node)
+    if node.value is not None:
+        return [node.target, node.value]
+    if isinstance(node.target, ast.Name):
+        announced[node.target.id] = None
+    return []
 
 
 class _Meaning(ast.NodeTransformer):
@@ -51,6 +71,7 @@ class _Meaning(ast.NodeTransformer):
 
     def __init__(self) -> None:
         self.scopes: list[tuple[dict[str, str], set[str]]] = []
+        self.within = "code"  # or a class that asks for the annotations of its fields
 
     def _renamed(self, name: str) -> str:
         for renamed, fixed in reversed(self.scopes):
@@ -87,11 +108,14 @@ class _Meaning(ast.NodeTransformer):
             for name in n.names
         }
         self._enter(free, (fixed - outside) | {parameter.arg for parameter in parameters})
+        within, self.within = self.within, "code"
         if isinstance(node.body, list):
-            node.body = self._bare([self.visit(part) for part in node.body])
+            visited = (self.visit(part) for part in node.body)
+            node.body = self._bare([part for part in visited if part])
         else:
             node.body = self.visit(node.body)
         self.scopes.pop()
+        self.within = within
         return node
 
     @staticmethod
@@ -99,8 +123,8 @@ class _Meaning(ast.NodeTransformer):
         first = body[0] if body else None
         said = first.value if isinstance(first, ast.Expr) else None
         if isinstance(said, ast.Constant) and isinstance(said.value, str):
-            return body[1:] or [ast.Pass()]
-        return body
+            body = body[1:]
+        return body or [ast.Pass()]
 
     def visit_FunctionDef(self, node):
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
@@ -114,15 +138,28 @@ class _Meaning(ast.NodeTransformer):
 
     def visit_Module(self, node):
         self.generic_visit(node)
-        node.body = self._bare(node.body)
+        node.body = ordered(self._bare(node.body))
         return node
 
     def visit_ClassDef(self, node):
         free, fixed = bound_names(node.body)
+        known = {decorator_name(part) for part in (*node.decorator_list, *node.bases)}
+        within, self.within = self.within, "fields" if known & FIELDS else "types"
         self.scopes.append(({}, fixed | set(free)))  # attributes: asked for by name
         self.visit_Module(node)
         self.scopes.pop()
+        self.within = within
         return node
+
+    def visit_AnnAssign(self, node):
+        if self.within == "code":
+            said = node.value and ast.Assign([node.target], node.value)
+            return said and self.generic_visit(said)
+        asked = {n.id for n in ast.walk(node.annotation) if isinstance(n, ast.Name)}
+        asked |= {n.attr for n in ast.walk(node.annotation) if isinstance(n, ast.Attribute)}
+        if self.within == "fields" and not asked & MARKS:
+            node.annotation = ast.Constant(value=None)
+        return self.generic_visit(node)
 
     def _comprehension(self, node):
         node.generators[0].iter = self.visit(node.generators[0].iter)  # belongs to the outside
@@ -157,6 +194,13 @@ class _Meaning(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def meaning(tree: ast.AST) -> str:
-    """Return text that is equal for trees that mean the same; the tree is used up."""
-    return ast.dump(_Meaning().visit(tree), annotate_fields=False)
+def bare(tree: ast.Module) -> ast.Module:
+    """Return a module's tree without what can't change what it does; the tree is used up."""
+    tree = _Meaning().visit(tree)
+    tree.body = without_idle_imports(tree.body)
+    return tree
+
+
+def meaning(tree: ast.Module) -> str:
+    """Return text that is equal for modules that mean the same; the tree is used up."""
+    return ast.dump(bare(tree), annotate_fields=False)

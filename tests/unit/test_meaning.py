@@ -42,6 +42,32 @@ SAME = {
         "def f(a):\n  return [b for i in a if (b := g(i))]",
         "def f(a):\n  return [c for k in a if (c := g(k))]",
     ),
+    "annotation of a variable": (
+        "x = 1\ndef f(a):\n  c = 0\n  b = a\n  a.n = b\n  return b, c",
+        "x: int = 1\ny: int\n"
+        "def f(a):\n  b: A\n  c: int = 0\n  b: B = a\n  a.n: B = b\n  return b, c",
+    ),
+    "type of a dataclass's field": (
+        "@dataclass(frozen=True)\nclass A:\n  x: int\n  y: str = ''",
+        "@dataclass(frozen=True)\nclass A:\n  x: int | None\n  y: B = ''",
+    ),
+    "type of a named field": ("class A(NamedTuple):\n  x: int", "class A(NamedTuple):\n  x: str"),
+    "what annotations import": (
+        "from __future__ import annotations\ndef f(a):\n  return a",
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING, Any\n"
+        "from collections.abc import Iterable\nif TYPE_CHECKING:\n  import jinja2\n"
+        "def f(a: Iterable[Any]) -> jinja2.Template:\n  return a",
+    ),
+    "unused import": ("import json\nx = json", "import json\nimport os\nimport re\nx = json"),
+    "imports in one line": ("import re\nimport os\nx = os, re", "import os, re\nx = os, re"),
+    "functions change places": (
+        "X = 1\ndef f(a=None):\n  return g(a)\n@cache\ndef g(a=X):\n  return a",
+        "X = 1\n@cache\ndef g(a=X):\n  return a\n\ndef f(a=None):\n  return g(a)",
+    ),
+    "methods change places": (
+        "class A:\n  x = 1\n  def f(self): 1\n  @property\n  def g(self): 2",
+        "class A:\n  x = 1\n  @property\n  def g(self): 2\n  def f(self): 1",
+    ),
     "match": (
         "def f(a):\n  match a:\n    case [x, *y]: return x, y",
         "def f(a):\n  match a:\n    case [p, *q]: return p, q",
@@ -57,6 +83,36 @@ OTHER = {
     "attribute": ("def f(a):\n  return a.b", "def f(a):\n  return a.c"),
     "class attribute": ("class A:\n  x = 1", "class A:\n  y = 1"),
     "field type": ("class A:\n  x: int", "class A:\n  x: str"),
+    "a mark of a field": (
+        "@dataclass\nclass A:\n  x: int = 1",
+        "@dataclass\nclass A:\n  x: ClassVar[int] = 1",
+    ),
+    "order of fields": (
+        "@dataclass\nclass A:\n  x: int\n  y: int",
+        "@dataclass\nclass A:\n  y: int\n  x: int",
+    ),
+    "a field or none": ("@dataclass\nclass A:\n  x: int = 1", "@dataclass\nclass A:\n  x = 1"),
+    "import": ("import json as j\nx = j", "import re as j\nx = j"),
+    "import of another's": ("import a\nimport b", "import b\nimport a"),
+    "unused import of another's": ("import a", "import a\nimport b"),
+    "import in one of two cases": (
+        "if TYPE_CHECKING:\n  import a\nelse:\n  import b",
+        "if TYPE_CHECKING:\n  import a\nelse:\n  import c",
+    ),
+    "order of what registers": (
+        "@step('a')\ndef f(): 1\n@step('b')\ndef g(): 2",
+        "@step('b')\ndef g(): 2\n@step('a')\ndef f(): 1",
+    ),
+    "order around a call": ("def f(): 1\nx = f()\ndef g(): 2", "def g(): 2\nx = f()\ndef f(): 1"),
+    "one function twice": ("def f(): 1\ndef f(): 2", "def f(): 2\ndef f(): 1"),
+    "a default that is a function": (
+        "def f(): 1\ndef g(a=f): 2",
+        "def g(a=f): 2\ndef f(): 1",
+    ),
+    "local or only announced": (
+        "def f():\n  a: int\n  return lambda: a",
+        "def f():\n  return lambda: a",
+    ),
     "global": (
         "def f():\n  global a\n  a = 1",
         "def f():\n  global b\n  b = 1",
