@@ -53,12 +53,13 @@ MODELS = plan.models(CONFIG)
 TEMPLATED = plan.templated_specs(CONFIG)
 PACKAGES = {
     "data": ("pyarrow",),
-    "text": ("pyarrow", "ftfy"),
     "near": ("rensa",),
     "embeddings": ("sentence-transformers", "torch", "transformers", "tokenizers"),
     "tokens": ("pyarrow", "transformers", "tokenizers"),
-    "train": ("torch", "transformers", "trl", "peft", "accelerate"),
-    "merge": ("torch", "transformers", "peft"),
+    "base": ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"),
+    "train": ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers"),
+    "merge": ("torch", "transformers", "peft", "safetensors"),
+    "losses": ("pyarrow", "torch", "transformers", "peft", "tokenizers"),
     "quantize": ("torch", "transformers", "compressed-tensors"),
     "serve": (vllm_package(),),
     "questions": ("lm-eval", "datasets"),
@@ -68,7 +69,7 @@ PACKAGES = {
     "report": ("altair", "vl-convert-python"),
     "languages": ("py3langid",),
     "maps": ("scikit-learn",),
-    "people": ("scipy", "statsmodels"),
+    "people": ("scipy",),
 }
 
 LIGHT = (

@@ -26,7 +26,7 @@ rule ingest_source:
         "../envs/conda.yaml"
     params:
         code=code("ingest_source"),
-        packages=packages("text"),
+        packages=packages("data"),
         spec=source_spec,
         places=["path"],
         raw=source_digest,

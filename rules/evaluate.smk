@@ -51,7 +51,7 @@ rule measure_loss:
         gpu=1,
     params:
         code=code("measure_loss"),
-        packages=packages("merge", "data"),
+        packages=packages("losses"),
         spec=loss_spec,
         places=["texts"],
         texts=texts_digest,
@@ -121,7 +121,7 @@ rule summarize_results:
         "../envs/conda.yaml"
     params:
         code=code("summarize_results"),
-        packages=packages("report"),
+        packages=packages(),
         spec=spec_text(
             models=models_spec(),
             slo=CONFIG["latency"]["slo"],

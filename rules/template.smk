@@ -50,7 +50,7 @@ rule prepare_base:
         gpu=1,
     params:
         code=code("prepare_base"),
-        packages=packages("train"),
+        packages=packages("base"),
         spec=base_spec,
         places=base_places,
         content=base_digest,

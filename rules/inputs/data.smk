@@ -65,26 +65,28 @@ def source_folders(wildcards):
     return [os.path.dirname(p) for p in source_outputs("records.parquet")(wildcards)]
 
 
-# What a cleaning step uses beside the text group; tracked only where the step is in the config.
-STEP_PACKAGES = {
-    "near_duplicates": PACKAGES["near"],
-    "semantic_duplicates": PACKAGES["embeddings"],
-    "language": ("py3langid",),
-    "personal_data": ("phonenumbers",),
-    "secrets": ("detect-secrets",),
-    "format": ("markdown-it-py",),
-}
+def step_packages(step):
+    """Return the packages that a cleaning step uses as it is set, as its manifest will name them."""
+    used = {
+        "normalize_text": ("ftfy",) if step.get("fix_mojibake") else (),
+        "near_duplicates": PACKAGES["near"],
+        "semantic_duplicates": PACKAGES["embeddings"],
+        "conflicts": PACKAGES["near"] if step.get("near") else (),
+        "language": ("py3langid",),
+        "personal_data": ("phonenumbers",) if "phone" in step.get("kinds", ()) else (),
+        "secrets": ("detect-secrets",),
+        "format": ("markdown-it-py",) if step.get("markdown") == "strip" else (),
+    }
+    return used.get(step["step"], ())
 
 
 def clean_packages(wildcards):
     """Return the versions of the packages that the cleaning of one dataset uses."""
     steps = CONFIG["datasets"][wildcards.dataset]["clean"]
-    used = {name for step in steps for name in STEP_PACKAGES.get(step["step"], ())}
-    if any(step.get("near") for step in steps):
-        used.update(PACKAGES["near"])
+    used = {name for step in steps for name in step_packages(step)}
     if clean_judge(wildcards):
         used.update(PACKAGES["serve"])
-    return package_versions({*PACKAGES["text"], *used})
+    return package_versions({*PACKAGES["data"], *used})
 
 
 def clean_server(wildcards):

@@ -40,7 +40,7 @@ def pair_code(wildcards):
 
 def pair_packages(wildcards):
     """Return the versions of the packages that shape verdicts and figures."""
-    return packages("people", *(["serve"] if pair_judge(wildcards) else []))
+    return packages("statistics", *(["serve"] if pair_judge(wildcards) else []))
 
 
 def pair_spec(wildcards):

@@ -114,7 +114,8 @@ def train_code(wildcards):
 def train_packages(wildcards):
     """Return the versions that shape a run, with those of the scores if it has any."""
     asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
-    return packages("train", *([] if asked is None else ["scores"]))
+    scored = asked is not None and asked["rows"] > 0
+    return packages("train", *(["scores"] if scored else []))
 
 
 def run_trackers(wildcards):
