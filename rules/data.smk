@@ -60,6 +60,7 @@ rule clean_dataset:
         packages=clean_packages,
         models=clean_models,
         spec=clean_spec,
+        places=clean_places,
         folders=source_folders,
         judge=lambda wildcards, input: os.path.dirname(str(input.judge)),
     shell:
@@ -111,8 +112,9 @@ rule map_dataset:
     params:
         code=code("map_dataset"),
         packages=packages("data", "embeddings", "maps"),
-        models=clean_models,
+        models=map_model,
         spec=map_spec,
+        places=map_places,
     shell:
         'exec python "$SFTFLOW_HOME/scripts/map_dataset.py" --spec {params.spec:q} --log {log}'
         " --train {input.train} --map {output.map}"

@@ -114,16 +114,29 @@ def clean_code(wildcards):
 
 
 def clean_models(wildcards):
-    """Return what the local models hold that the cleaning uses; a hub's revision says it itself."""
-    folders = [
-        Path(project_path(step["model"]))
-        for step in plan.embedding_steps(CONFIG, wildcards.dataset)
+    """Return what the local models of a cleaning hold, and what its manifest calls them.
+
+    A hub's revision says it itself.
+    """
+    steps = plan.embedding_steps(CONFIG, wildcards.dataset)
+    return [
+        [Path(step["model"]).name, embedding_digest(step["model"])]
+        for step in steps
         if step["revision"] is None
     ]
-    return [
-        sha256_json([(n, DIGESTS.content(p)) for n, p in embedding_files(f).items()])
-        for f in folders
-    ]
+
+
+def embedding_digest(folder):
+    """Return what the files of an embedding model hold, wherever they lie."""
+    files = embedding_files(Path(project_path(folder)))
+    return sha256_json([(n, DIGESTS.content(p)) for n, p in files.items()])
+
+
+def clean_places(wildcards):
+    """Return what of the cleaning's settings only says where a model lies."""
+    steps = enumerate(CONFIG["datasets"][wildcards.dataset]["clean"])
+    found = [(n, step) for n, step in steps if step["step"] == "semantic_duplicates"]
+    return [f"clean.{n}.model" for n, step in found if step["revision"] is None]
 
 
 def clean_gpus(wildcards):
@@ -140,11 +153,27 @@ def clean_spec(wildcards):
     return spec_text(dataset=wildcards.dataset, **{k: entry[k] for k in keys}, **served)
 
 
+def map_step(wildcards):
+    """Return the cleaning step by whose model the map of one dataset is made: the first with one."""
+    return plan.embedding_steps(CONFIG, wildcards.dataset)[0]
+
+
 def map_spec(wildcards):
-    """Return what the map of one dataset rests on: the model of its first step that has one."""
-    step = plan.embedding_steps(CONFIG, wildcards.dataset)[0]
+    """Return what the map of one dataset rests on."""
     keys = ("model", "revision", "batch_size")
+    step = map_step(wildcards)
     return spec_text(dataset=wildcards.dataset, **{key: step[key] for key in keys})
+
+
+def map_model(wildcards):
+    """Return what the map's model holds, as a list: none of a hub."""
+    step = map_step(wildcards)
+    return [] if step["revision"] else [embedding_digest(step["model"])]
+
+
+def map_places(wildcards):
+    """Return what of the map's settings only says where its model lies."""
+    return [] if map_step(wildcards)["revision"] else ["model"]
 
 
 def split_spec(wildcards):

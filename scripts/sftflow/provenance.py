@@ -33,8 +33,9 @@ class Basis:
 def placeless(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return params whose spec does not say where things lie.
 
-    The param ``places`` names the keys of the spec that are places, e.g. ``suites.*.folder``; what
-    is there is told by another param, so that a file may be moved and nothing is stale.
+    The param ``places`` names the keys of the spec that are places, e.g. ``suites.*.folder`` or
+    ``clean.2.model``; what is there is told by another param, so that a file may be moved and
+    nothing is stale.
     """
     kept = {name: value for name, value in params.items() if name != "places"}
     if params.get("places"):
@@ -49,10 +50,12 @@ def _leave_out(value: Any, keys: list[str]) -> None:
     if keys[0] == "*":
         for part in value.values() if isinstance(value, dict) else value:
             _leave_out(part, keys[1:])
-    elif len(keys) == 1:
-        del value[keys[0]]
+        return
+    key: Any = int(keys[0]) if isinstance(value, list) else keys[0]
+    if len(keys) == 1:
+        del value[key]
     else:
-        _leave_out(value[keys[0]], keys[1:])
+        _leave_out(value[key], keys[1:])
 
 
 @dataclass(frozen=True)

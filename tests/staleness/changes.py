@@ -277,6 +277,16 @@ def semantic_step(project: Project) -> None:
     project.write_config()
 
 
+def move_embedding_model(project: Project) -> None:
+    """Let the folder of the embedding model lie elsewhere, and give it a card."""
+    folder = project.folder / "raw/models"
+    (project.folder / "raw/bert").rename(folder)
+    (folder / "model/README.md").write_text("# B\n")
+    step = project.config["datasets"]["d"]["clean"][-1]
+    step["model"] = step["model"].replace("raw/bert/", "raw/models/")
+    project.write_config()
+
+
 def no_semantic_step(project: Project) -> None:
     assert project.config["datasets"]["d"]["clean"].pop()["step"] == "semantic_duplicates"
     project.write_config()

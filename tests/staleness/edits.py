@@ -24,6 +24,7 @@ from staleness.changes import (
     interrupted,
     made_source,
     move_deeper,
+    move_embedding_model,
     no_semantic_step,
     nudge_a_weight,
     other_package,
@@ -361,7 +362,12 @@ STOPPED = [
         semantic_step,
         {"clean_dataset d", "map_dataset d", *PAGES},
     ),
-    Edit("a card in the embedding model's folder", write("raw/bert/model/README.md", "# B\n")),
+    # The page of all shows the settings.
+    Edit(
+        "the embedding model moved, and a card in its folder",
+        move_embedding_model,
+        {"build_report"},
+    ),
     Edit("rows that mean the same left alone", no_semantic_step, {"clean_dataset d", *PAGES}),
     Edit(
         "rows asked of a model",
@@ -504,7 +510,7 @@ CONTINUED = {
     "benchmark questions as before",
     "no mix again, before a training saw it",
     "the group column off again",
-    "a card in the embedding model's folder",
+    "the embedding model moved, and a card in its folder",
     "rows that mean the same left alone",
     "bounds of what is asked",
     "the temperature of what is asked",

@@ -53,6 +53,10 @@ def test_where_things_lie_is_not_asked():
     params = {"spec": json.dumps(spec), "places": ["path", "sets.*.path"], "raw": "1"}
     assert placeless(params) == {"spec": '{"sets":[{"name":"a"},{"name":"b"}]}', "raw": "1"}
     assert placeless({"spec": "{}"}) == {"spec": "{}"}
+    steps = '{"clean":[{"step":"turns"},{"model":"raw/bert","step":"x"}]}'
+    assert placeless({"spec": steps, "places": ["clean.1.model"]}) == {
+        "spec": '{"clean":[{"step":"turns"},{"step":"x"}]}'
+    }
 
 
 def verdict(digests, now=None, undecided=()):
