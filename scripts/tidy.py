@@ -74,7 +74,7 @@ def comparisons_in_use(config: Mapping) -> set[str]:
 
 
 def parts_in_use(config: Mapping) -> set[str]:
-    """Return what a source, dataset, judge or sheet has only because a config asks for it."""
+    """Return what a source, dataset, run, judge or sheet has only as a config asks for it."""
     used = {f"sources/{name}/made" for name, s in config["sources"].items() if s["make"]}
     used |= {f"people/{name}/ratings.json" for name, s in config["people"].items() if s["filled"]}
     for name in config["judges"]:
@@ -86,6 +86,7 @@ def parts_in_use(config: Mapping) -> set[str]:
             used.add(f"datasets/{name}/map.json")
         if plan.checks_questions(config, name):
             used |= {f"datasets/{name}/contamination{end}" for end in (".json", ".parquet")}
+    used |= {f"runs/{name}/preferences.json" for name in plan.preference_runs(config)}
     return used | searches_in_use(config)
 
 
@@ -122,6 +123,7 @@ def unused(results: Path, configs: Iterable[Mapping]) -> list[Path]:
         "sources/*/made",
         "judged/*/*",
         "people/*/ratings.json",
+        "runs/*/preferences.json",
         "runs/*/search.json",
         "runs/*/trials/*",
         "runs/*/rounds/*.json",

@@ -180,3 +180,15 @@ def test_comparisons_that_are_no_longer_asked_for_go(work):
     assert asked / "t.json" in found
     assert asked / "first.json" not in found
     assert Path("results/gates.json") in found
+
+
+def test_what_a_training_on_pairs_measured_goes_with_dpo(work):
+    measured = Path("results/runs/first/preferences.json")
+    measured.write_text("{}")
+    said = json.loads(config({"first": "t"}))
+    for source, run, gone in (({"format": "preference"}, {"dpo": {}}, False), ({}, {}, True)):
+        said["sources"]["a"] = {"path": "a.jsonl", **source}
+        said["runs"]["first"] = {"base": "t", "dataset": "d", "max_length": 64, **run}
+        Path("mine.yaml").write_text(json.dumps(said))
+        found = tidy.unused(Path("results"), [tidy.load_config([Path("mine.yaml")], {})])
+        assert (measured in found) == gone
