@@ -150,11 +150,33 @@ _asked: dict[str, str] = {}
 
 @cache
 def _data_digest(path: Path) -> str:
-    """Return the digest of a list (what it says, without comments) or of a template's bytes."""
+    """Return the digest of what a list or a template says, without comments; else of bytes."""
     if path.suffix == ".yaml":
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         return sha256_json(yaml.load(path.read_bytes(), Loader=loader))  # noqa: S506 (safe ones)
+    if path.suffix in (".j2", ".jinja"):
+        return _from_template(path.read_bytes())
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _from_template(source: bytes) -> str:
+    """Return the digest of a Jinja template as it is rendered: of its tokens.
+
+    White space around a comment that Jinja would leave in a page counts.
+    """
+    key = hashlib.sha256(source).hexdigest()
+    if key not in _said:
+        from jinja2 import Environment
+
+        said: list[list[str]] = []
+        lexer = Environment().lexer  # noqa: S701 (nothing is rendered)
+        for token in lexer.tokenize(source.decode()):
+            if token.type == "data" and said and said[-1][0] == "data":
+                said[-1][1] += token.value
+            else:
+                said.append([token.type, str(token.value)])
+        _said[key] = [sha256_json(said), [], []]
+    return _said[key][0]
 
 
 @cache

@@ -84,6 +84,23 @@ def test_a_named_template_and_what_it_includes_count(scripts):
     assert digest() != before
 
 
+def test_a_comment_in_a_template_counts_only_where_a_page_would_show_it(scripts):
+    (scripts / "stage.py").write_text('PAGE = "page.j2"\n')
+    page = scripts / "templates/page.j2"
+    said = []
+    for text in (
+        "{#- A page. -#}\n<p>{{ x }}</p>\n",
+        "{#- Another word. -#}\n<p>{{x}}{# here #}</p>\n",
+        "<p>{{ x }}</p>\n",
+        "<p>\n{# a line of its own #}\n{{ x }}</p>\n",
+        "<p>{{ y }}</p>\n",
+    ):
+        page.write_text(text)
+        said.append(digest())
+    assert said[0] == said[1] == said[2]
+    assert len(set(said)) == 3
+
+
 def test_a_snapshot_names_functions_and_methods(scripts):
     (scripts / "pkg/far.py").write_text(
         "X = 1\n\nclass A:\n    def m(self):\n        return 1\n\ndef g(x):\n    return x\n"
