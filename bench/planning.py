@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import pstats
-import re
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,10 @@ from pathlib import Path
 import yaml
 
 REPO = Path(__file__).parents[1]
-SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
+sys.path.insert(0, str(REPO / "tests"))
+
+from staleness.touched import SNAKEMAKE, finished  # noqa: E402
+
 EMPTY = 'rule all:\n    output: "a.txt"\n    shell: "echo > {output}"\n'
 
 
@@ -35,25 +37,6 @@ def seconds(arguments: list[str], folder: Path) -> float:
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return time.monotonic() - start
-
-
-def finished(config: Path, work: Path) -> None:
-    """Write every output that the config asks for, and let `--touch` record them as made."""
-    options = ["--configfile", str(config), "--directory", str(work), "--cores", "1"]
-    done = subprocess.run(
-        [*SNAKEMAKE, "-n", *options], cwd=REPO, capture_output=True, text=True, check=True
-    )
-    for line in done.stdout.splitlines():
-        if found := re.match(r"\s+output: (.*)", line):
-            for path in found[1].split(", "):
-                if not path.endswith(" (service)"):
-                    place = work / path
-                    if place.suffix or place.name == "SHA256SUMS":
-                        place.parent.mkdir(parents=True, exist_ok=True)
-                        place.write_text("{}" if place.suffix == ".json" else "")
-                    else:
-                        place.mkdir(parents=True, exist_ok=True)
-    seconds(["--touch", *options], REPO)
 
 
 def sweep(runs: int, path: Path) -> Path:
@@ -93,7 +76,7 @@ def profiled(options: list[str]) -> list[str]:
 
 def measure(label: str, config: Path, work: Path, empty: Path, repeats: int) -> None:
     """Print the median of a dry run with nothing to do, and its ratio to an empty workflow's."""
-    finished(config, work)
+    finished(REPO, config, work)
     options = ["--configfile", str(config), "--directory", str(work)]
     pairs = [(seconds(["-n", *options], REPO), seconds(["-n"], empty)) for _ in range(repeats)]
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
