@@ -17,7 +17,7 @@ from typing import Any
 
 from sftflow import pairsteps
 from sftflow.cleaning import cleaned
-from sftflow.cleaningstep import Step
+from sftflow.cleaningstep import REQUEST_BOUNDS, Step
 from sftflow.funnel import Tally, inspection_path, keep_for_inspection, too_many_rejected
 from sftflow.manifests import write_manifest
 from sftflow.records import (
@@ -119,14 +119,16 @@ def clean(
 
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec without places of models: they say where one was, not what it is."""
-    steps = [
-        {**step, "model": Path(step["model"]).name}
-        if step["step"] == "semantic_duplicates" and not step.get("revision")
-        else step
-        for step in spec["clean"]
-    ]
-    return {**spec, "clean": steps}
+    """Return the spec without what shapes no row: places of models, bounds of requests."""
+    return {**spec, "clean": [_shaping(step) for step in spec["clean"]]}
+
+
+def _shaping(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    if step["step"] == "judge":
+        return {key: value for key, value in step.items() if key not in REQUEST_BOUNDS}
+    if step["step"] == "semantic_duplicates" and not step.get("revision"):
+        return {**step, "model": Path(step["model"]).name}
+    return step
 
 
 def main(argv: list[str]) -> None:

@@ -1,5 +1,7 @@
 """What sources and datasets read and rest on: input and params functions. No rules here."""
 
+from sftflow.cleaningstep import REQUEST_BOUNDS
+
 
 def source_paths(wildcards):
     """Return the raw files of a source as the config names them, as a list."""
@@ -133,10 +135,14 @@ def embedding_digest(folder):
 
 
 def clean_places(wildcards):
-    """Return what of the cleaning's settings only says where a model lies."""
-    steps = enumerate(CONFIG["datasets"][wildcards.dataset]["clean"])
-    found = [(n, step) for n, step in steps if step["step"] == "semantic_duplicates"]
-    return [f"clean.{n}.model" for n, step in found if step["revision"] is None]
+    """Return what of the cleaning's settings shapes no row: where models lie, how a judge is asked."""
+    found = []
+    for n, step in enumerate(CONFIG["datasets"][wildcards.dataset]["clean"]):
+        if step["step"] == "semantic_duplicates" and step["revision"] is None:
+            found.append(f"clean.{n}.model")
+        if step["step"] == "judge":
+            found += [f"clean.{n}.{key}" for key in REQUEST_BOUNDS]
+    return found
 
 
 def clean_gpus(wildcards):

@@ -13,6 +13,8 @@ from sftflow.stage import StageError
 
 Record = dict[str, Any]
 Records = Iterator[Record]
+# Options of a judge that bound its requests, and say where its key is: no row rests on them.
+REQUEST_BOUNDS = ("api_key_env", "concurrency", "max_retries", "timeout_s")
 MOST_PLACES = 3
 MOST_KINDS = 200  # a million made-up tokens must not fill the manifest
 

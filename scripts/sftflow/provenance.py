@@ -35,7 +35,7 @@ def placeless(params: Mapping[str, Any]) -> dict[str, Any]:
 
     The param ``places`` names the keys of the spec that are places, e.g. ``suites.*.folder`` or
     ``clean.2.model``; what is there is told by another param, so that a file may be moved and
-    nothing is stale.
+    nothing is stale. Bounds of requests are named there, too.
     """
     kept = {name: value for name, value in params.items() if name != "places"}
     if params.get("places"):

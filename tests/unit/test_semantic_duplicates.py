@@ -248,6 +248,12 @@ def test_the_manifest_says_what_the_model_is_and_not_where():
     assert said["dataset"] == "d"
 
 
+def test_the_manifest_says_what_a_judge_is_asked_and_not_how_often():
+    step = {"step": "judge", "model": "m", "min_score": 3}
+    asked = {**step, "concurrency": 2, "max_retries": 9, "timeout_s": 5, "api_key_env": "KEY"}
+    assert clean_dataset.settings({"clean": [asked]}) == {"clean": [step]}
+
+
 def test_the_hub_is_asked_once(model, tmp_path, monkeypatch):
     asked = []
 
