@@ -34,7 +34,7 @@ from sftflow.digests import Digests
 from sftflow.keeping import keep_results
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
-from sftflow.reasons import keep_snapshots, sentence, told
+from sftflow.reasons import keep_snapshots, sentence, told, told_missing
 
 MADE_FOR = "9.27."
 
@@ -263,7 +263,7 @@ def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:
             if not dag.needrun(job) or job.is_norun or is_service(job):
                 continue
             verdict, forced = judgement.verdicts[job], dag.reason(job).forced
-            said = [*(f"{path} is missing" for path in verdict.missing), *told(verdict)]
+            said = [*told_missing(verdict.missing, map(str, job.output)), *told(verdict)]
             above = {d for d in dag.dependencies[job] if dag.needrun(d) and not is_service(d)}
             jobs.append(
                 {

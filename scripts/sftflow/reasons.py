@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,16 @@ def told(verdict: Verdict) -> list[str]:
     if verdict.unknown:
         said.append("there is no record of how the results were made")
     for change in verdict.changed:
-        said += _clauses(change)
-    return said
+        said += _clauses(change) if change.part != "inputs" else []
+    inputs = [change for change in verdict.changed if change.part == "inputs"]
+    return said + shortened([clause for change in inputs for clause in _clauses(change)])
+
+
+def told_missing(missing: Sequence[str], outputs: Iterable[str]) -> list[str]:
+    """Return a clause for each file that is missing, one for all if nothing else is there."""
+    if len(missing) > 1 and set(outputs) <= set(missing):
+        return ["none of its results is there"]
+    return [f"{path} is missing" for path in missing]
 
 
 def _clauses(change: Change) -> list[str]:

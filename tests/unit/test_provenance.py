@@ -6,7 +6,7 @@ import pytest
 
 from sftflow.digests import Digests
 from sftflow.provenance import Basis, judge, placeless, read_record, record_path, write_record
-from sftflow.reasons import sentence
+from sftflow.reasons import sentence, told, told_missing
 from sftflow.settingchanges import setting_changes
 
 RULE, WILDCARDS = "clean_dataset", {"dataset": "d"}
@@ -130,3 +130,14 @@ def test_settings_that_come_and_go():
     assert list(setting_changes({"a": {"b": 1}}, {"a": {}})) == ["a.b: 1 is gone"]
     assert list(setting_changes({"a": {}}, {"a": {"b": "x"}})) == ["a.b: x is new"]
     assert list(setting_changes({"a": [1]}, {"a": [1, 2]})) == ["a: [1] -> [1, 2]"]
+
+
+def test_many_inputs_and_results_are_told_in_few_words(made):
+    then = {f"results/a/{n}": "1" for n in range(9)}
+    found = verdict(made, basis(inputs=then))
+    assert told(found)[-1].endswith("more such changes")
+    assert len(told(found)) == 4
+    gone = [f"results/d/{name}" for name in "ab"]
+    assert told_missing(gone, gone) == ["none of its results is there"]
+    assert told_missing(gone[:1], gone) == ["results/d/a is missing"]
+    assert told_missing(gone[:1], gone[:1]) == ["results/d/a is missing"]
