@@ -32,7 +32,7 @@ def planned(arguments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "plan.json")
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "all", *arguments],
+            [sys.executable, "-m", "snakemake", "--dry-run", "--quiet=all", *arguments],
             env={**os.environ, "SFTFLOW_PLAN": str(path)},
             capture_output=True,
             text=True,

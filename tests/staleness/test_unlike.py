@@ -9,14 +9,14 @@ and each job says which of them are its reasons.
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+import why
 from staleness.project import REPO, prompt
-from staleness.touched import SNAKEMAKE, finished
+from staleness.touched import finished
 
 pytestmark = pytest.mark.e2e
 
@@ -153,18 +153,10 @@ def edited() -> dict:
 
 
 def stale(folder: Path, monkeypatch) -> dict[str, list[str]]:
-    """Return the jobs that are stale by themselves, with what is told of each."""
-    monkeypatch.setenv("SFTFLOW_PLAN", str(folder / "plan.json"))
+    """Return the jobs that are stale by themselves, with what `why` tells of each."""
+    monkeypatch.chdir(REPO)
     options = ["--configfile", str(folder / "config.yaml"), "--directory", str(folder)]
-    done = subprocess.run(
-        [*SNAKEMAKE, "-n", "--quiet", "all", *options],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = json.loads((folder / "plan.json").read_text())["jobs"]
+    jobs = why.planned(["all", *options])["jobs"]  # as a target, which a user may name
     return {job["name"]: job["reasons"] for job in jobs if job["sure"]}
 
 
