@@ -111,7 +111,8 @@ def _function_changes(file: str, then: Mapping[str, str], now: Mapping[str, str]
     for name in dict.fromkeys([*then, *now]):
         if then.get(name) != now.get(name):
             what = "is new" if name not in then else "is gone" if name not in now else "has changed"
-            yield f"scripts/{file}: {name + '()' if name else 'module level'} {what}"
+            part = f": {name + '()' if name else 'module level'}" if file.endswith(".py") else ""
+            yield f"scripts/{file}{part} {what}"
 
 
 def _parsed_file(path: Path) -> dict | None:

@@ -6,7 +6,7 @@ import pytest
 
 from sftflow.digests import Digests
 from sftflow.provenance import Basis, judge, placeless, read_record, record_path, write_record
-from sftflow.reasons import sentence, told, told_missing
+from sftflow.reasons import _function_changes, sentence, told, told_missing
 from sftflow.settingchanges import setting_changes
 
 RULE, WILDCARDS = "clean_dataset", {"dataset": "d"}
@@ -124,6 +124,17 @@ def test_without_a_record_nothing_is_believed(tmp_path, made):
     assert verdict(made).unknown
     (tmp_path / OUTPUTS[0]).unlink()
     assert verdict(made).missing == [OUTPUTS[0]]
+
+
+def test_a_template_has_no_functions():
+    page, module = "templates/page.j2", "sftflow/sums.py"
+    said = list(_function_changes(page, {"": "1"}, {"": "2"}))
+    said += _function_changes(module, {"": "1", "f": "1"}, {"": "2", "f": "2"})
+    assert said == [
+        "scripts/templates/page.j2 has changed",
+        "scripts/sftflow/sums.py: module level has changed",
+        "scripts/sftflow/sums.py: f() has changed",
+    ]
 
 
 def test_settings_that_come_and_go():
