@@ -165,6 +165,7 @@ def _from_template(source: bytes) -> str:
     White space around a comment that Jinja would leave in a page counts.
     """
     key = hashlib.sha256(source).hexdigest()
+    _used.add(key)
     if key not in _said:
         from jinja2 import Environment
 

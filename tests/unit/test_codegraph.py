@@ -146,7 +146,7 @@ def test_a_memory_does_not_grow_with_every_version(scripts, tmp_path, monkeypatc
 
 
 def test_a_memory_stands_beside_pythons_own(monkeypatch, tmp_path):
-    monkeypatch.setattr(codegraph.os, "access", lambda *_: True)
+    monkeypatch.setattr(codegraph.os, "access", lambda *_: True)  # also where Python keeps none
     assert codegraph.tree_memory(tmp_path).parent.name == "__pycache__"
     monkeypatch.setattr(codegraph.os, "access", lambda *_: False)
     assert codegraph.tree_memory(tmp_path) == tmp_path / "code.json"
