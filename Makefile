@@ -4,6 +4,7 @@
 # make why    what would run, why, and what it would cost (CONFIG=mine.yaml)
 # make tidy   remove results that no config refers to, after asking (CONFIG=mine.yaml)
 # make kubernetes  add Snakemake's executor for Kubernetes (docs/cluster.md)
+# make deepspeed  add DeepSpeed, for trainings that share out a model with ZeRO (docs/training.md)
 # make lock   pin the newest versions that envs/*.in allow
 # make audit  known holes of the pinned packages (docs/security.md)
 # make sbom   a software bill of materials of each lock, into sbom/ (docs/security.md)
@@ -32,7 +33,7 @@ ifneq ($(FOLDERS),)
 $(error CONFIG: $(FOLDERS) is a folder, not a file)
 endif
 
-.PHONY: doctor why tidy run test test-fast setup lint format kubernetes lock audit sbom clean system
+.PHONY: doctor why tidy run test test-fast setup lint format kubernetes deepspeed lock audit sbom clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
@@ -80,6 +81,10 @@ format: setup
 
 kubernetes: setup
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r envs/kubernetes.txt
+
+# Its own extensions are compiled when something asks for one; ZeRO-2 and 3 with torch's AdamW ask for none.
+deepspeed: setup
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --require-hashes -r envs/deepspeed.txt
 
 lock:
 	bash envs/lock.sh

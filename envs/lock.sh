@@ -16,4 +16,5 @@ wheels=${PIP_FIND_LINKS:-https://download.pytorch.org/whl/cpu/torch/}
 compile --override overrides.txt --find-links "$wheels" common.in cpu.in -o cpu.txt
 compile --override overrides.txt common.in gpu.in -o gpu.txt
 compile --constraint cpu.txt kubernetes.in -o kubernetes.txt
+compile --no-deps deepspeed.in -o deepspeed.txt
 echo "pip==26.3" | compile - -o pip.txt

@@ -11,7 +11,7 @@ python3.11 -m venv "$tool"
     echo "error: make sbom needs a network: cyclonedx-bom can't be fetched ($(tail -1 "$tool/said"))"
     exit 2
 }
-for lock in cpu gpu kubernetes; do
+for lock in cpu gpu kubernetes deepspeed; do
     "$tool/bin/cyclonedx-py" requirements "$lock.txt" --output-reproducible --spec-version 1.6 \
         --output-format JSON --output-file "$folder/$lock.cdx.json"
     echo "$folder/$lock.cdx.json: $(grep -c '"bom-ref": "requirements-' "$folder/$lock.cdx.json") packages"

@@ -32,7 +32,14 @@ from sftflow.checkpointanswers import asked_digests, let_answer, scoring_package
 from sftflow.checkpoints import alone, fingerprint, remove_others
 from sftflow.folders import START_SUMS, check_payloads
 from sftflow.jobs import project_path
-from sftflow.launching import SHARDED, is_first, is_launched, launch_again
+from sftflow.launching import (
+    SHARDED,
+    end_with_parent,
+    is_first,
+    is_launched,
+    launch_again,
+    needed_packages,
+)
 from sftflow.manifests import canonical_json, read_manifest, sha256_file
 from sftflow.methods import METHODS
 from sftflow.modelimports import import_models
@@ -70,7 +77,8 @@ class Run:
         self.texts = {name: project_path(path) for name, path in spec.get("texts", {}).items()}
         self.prompts = project_path(spec["prompts"]) if spec.get("prompts") else None
         self.best = best_of(spec["training"])
-        self.packages = (*PACKAGES, *scoring_packages(spec["training"]))
+        more = (*scoring_packages(spec["training"]), *needed_packages(spec["launch"]))
+        self.packages = (*PACKAGES, *more)
         self.patience = spec["training"]["early_stopping_patience"]
         self.templated = read_manifest(args.templated / "manifest.json")
         self.tokenizer = load_tokenizer(args.model)
@@ -210,7 +218,10 @@ class Run:
     def fit(self, trainer: Any) -> dict[str, Any]:
         """Train to the end, from the newest valid checkpoint if there is one; return counts."""
         spec = self.spec
-        parameters = [(p.numel(), p.requires_grad) for p in trainer.model.parameters()]
+        # ZeRO-3 has left the weights empty, and says how many numbers they have.
+        parameters = [
+            (getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in trainer.model.parameters()
+        ]
         trainable = sum(n for n, trained in parameters if trained)
         if trainable == 0:
             raise StageError("no parameter is trainable; look at method and its target_modules")
@@ -314,6 +325,8 @@ def main(
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(script).resolve(), args.spec, argv)
         return
+    if is_launched():
+        end_with_parent()
     with alone(args.checkpoints) if is_first() else nullcontext():
         import_models()
         run = kind(args, args.spec)

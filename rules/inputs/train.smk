@@ -1,11 +1,19 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
+import atexit
 from itertools import islice
 
 from sftflow import searches
 from sftflow.devices import quantisation_fault
 from sftflow.direction import direction
+from sftflow.launching import (
+    check_devices,
+    check_packages,
+    lacking_package,
+    needed_packages,
+)
 from sftflow.methods import OPTIONS
+from sftflow.stage import StageError
 from sftflow.trackers import missing_package
 
 TRAINERS = ("train_adapter", "train_preferences", "train_trial")
@@ -113,9 +121,13 @@ def train_code(wildcards):
 
 def train_packages(wildcards):
     """Return the versions that shape a run, with those of the scores if it has any."""
-    asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
-    scored = asked is not None and asked["rows"] > 0
-    return packages("train", *(["scores"] if scored else []))
+    run, groups = CONFIG["runs"][wildcards.run], ["train"]
+    asked = run["training"]["eval_generation"]
+    if asked is not None and asked["rows"] > 0:
+        groups.append("scores")
+    if needed_packages(run["launch"]) and lacking_package(run["launch"]) is None:
+        groups.append("deepspeed")
+    return packages(*groups)
 
 
 def run_trackers(wildcards):
@@ -177,7 +189,8 @@ def run_starter(wildcards):
 
 def untrainable_here():
     """Return why a training that is due can't run on this machine, None if each may."""
-    jobs = workflow.dag.needrun_jobs()
+    # At its end a dry run takes each job for finished.
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
     due = sorted({j.wildcards.run for j in jobs if j.rule.name in TRAINERS})
     for run in due:
         package = missing_package(CONFIG["runs"][run]["training"]["report_to"])
@@ -186,8 +199,37 @@ def untrainable_here():
                 f"runs.{run}.training.report_to: {package} is not installed; run "
                 f"`python -m pip install {package}` or leave it out"
             )
+        if fault := unlaunchable_here(CONFIG["runs"][run]["launch"]):
+            return f"runs.{run}: {fault}"
     fault = None if workflow.non_local_exec else quantisation_fault()
     runs = [run for run in due if CONFIG["runs"][run]["method"] == "qlora"]
     if fault is None or not runs:
         return None
     return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora"
+
+
+def unlaunchable_here(launch):
+    """Return why a training's processes can't be started, None if they can as far as is seen.
+
+    On a cluster this machine says nothing of GPUs, and with --sdm nothing of packages.
+    """
+    if launch["num_processes"] == 1:
+        return None
+    try:
+        if not workflow.non_local_exec:
+            check_devices(launch, gpu_count())
+        elif not workflow.deployment_settings.deployment_method:
+            check_packages(launch)
+    except StageError as error:
+        return str(error)
+
+
+def tell_untrainable_after_dry_run():
+    """Say below the plan of a dry run what would end the workflow when it starts."""
+    if workflow.dryrun and getattr(workflow, "_dag", None) is not None:
+        if fault := untrainable_here():
+            sys.stderr.write(f"this machine: {fault}\n")
+
+
+if workflow.is_main_process:
+    atexit.register(tell_untrainable_after_dry_run)

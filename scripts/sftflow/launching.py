@@ -6,6 +6,7 @@ On several nodes Slurm's ``srun`` starts a launcher on each; the processes meet 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import logging
 import os
 import re
@@ -64,13 +65,27 @@ def check_devices(launch: Mapping[str, Any], gpus: int) -> None:
         raise StageError(f"launch.num_processes is {count}, but there are {here}")
     if not gpus and strategy in SHARDED:
         raise StageError(f"launch.strategy {strategy} needs GPUs and there are none; use ddp")
-    if strategy.startswith("deepspeed"):
-        import importlib.util
+    check_packages(launch)
 
-        if importlib.util.find_spec("deepspeed") is None:
-            raise StageError(
-                f"launch.strategy {strategy} needs deepspeed, which is not installed; use fsdp"
-            )
+
+def needed_packages(launch: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the packages that a launch needs beside the locked ones, and that shape its result."""
+    shared = launch["num_processes"] > 1 and launch["strategy"].startswith("deepspeed")
+    return ("deepspeed",) if shared else ()
+
+
+def lacking_package(launch: Mapping[str, Any]) -> str | None:
+    """Return the first of those packages that is not installed, None if all are."""
+    return next((p for p in needed_packages(launch) if importlib.util.find_spec(p) is None), None)
+
+
+def check_packages(launch: Mapping[str, Any]) -> None:
+    """Raise StageError if what a strategy needs beside the locked packages is not installed."""
+    if lacking := lacking_package(launch):
+        raise StageError(
+            f"launch.strategy {launch['strategy']} needs {lacking}, which is not installed; run "
+            f"`make {lacking}` or use fsdp"
+        )
 
 
 def node_count(launch: Mapping[str, Any]) -> int:
@@ -121,8 +136,8 @@ def without_log(argv: Sequence[str]) -> list[str]:
     return [*argv[:at], *argv[at + 2 :]]
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies: a killed stage leaves no workers."""
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies: whoever is killed leaves no workers."""
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
 
@@ -140,7 +155,7 @@ def run_launched(command: Sequence[str], on_cpu: bool) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: child.send_signal(received))

@@ -194,7 +194,7 @@ def _sharded_faults(run: dict) -> Iterator[str]:
     method, training, strategy = run["method"], run["training"], run["launch"]["strategy"]
     if run["launch"]["num_processes"] > 1 and strategy in SHARDED:
         moved = METHODS[method].options == "lora" and run["lora"]["init"] in MUTATING
-        if METHODS[method].own_state or moved:
+        if METHODS[method].own_state or moved or method == "qlora":
             what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
             yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
         for key in ("layerwise_lr_decay", "average_checkpoints", "ewc", "eval_generation"):

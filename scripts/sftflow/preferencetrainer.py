@@ -11,11 +11,13 @@ Imported only where a training runs, because it needs torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -91,6 +93,19 @@ class PairCollator:
         )
 
 
+@contextmanager
+def by_itself(accelerator: Any) -> Iterator[None]:
+    """Let a process compute a loss without the figures of others, which TRL gathers for its log."""
+    names = ("gather", "gather_for_metrics")
+    for name in names:
+        setattr(accelerator, name, lambda own: own)
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(accelerator, name)
+
+
 class PreferenceTrainer(Resumable, StopsAtNoNumber, DPOTrainer):
     """DPOTrainer on rows that are tokens already."""
 
@@ -112,7 +127,10 @@ class PreferenceTrainer(Resumable, StopsAtNoNumber, DPOTrainer):
         return {}
 
     def validation(self, eval_dataset=None) -> dict[str, float]:
-        """Return the loss and REWARDS as means over all pairs; the parent's are over batches."""
+        """Return the loss and REWARDS as means over all pairs; the parent's are over batches.
+
+        Each process goes through its pairs by itself: one may have a batch more than another.
+        """
         training = self.model.training
         self.model.eval()
         names = ("loss", *REWARDS)
@@ -120,8 +138,12 @@ class PreferenceTrainer(Resumable, StopsAtNoNumber, DPOTrainer):
         for batch in self.get_eval_dataloader(eval_dataset):
             inputs = self._prepare_inputs(batch)
             pairs = len(inputs["input_ids"]) // 2
-            with torch.no_grad(), self.compute_loss_context_manager():
-                loss = self.compute_loss(self.model_wrapped, inputs).item()
+            with (
+                torch.no_grad(),
+                self.compute_loss_context_manager(),
+                by_itself(self.accelerator),
+            ):
+                loss = self.compute_loss(self.model, inputs).item()
             said = self._metrics["eval"]
             means = [loss, *(said[name][-1] for name in REWARDS), 1.0]
             total += pairs * torch.tensor(means, dtype=torch.float64, device=total.device)
@@ -134,22 +156,25 @@ class PreferenceTrainer(Resumable, StopsAtNoNumber, DPOTrainer):
         """Return the rewards of each pair of ``rows``: preferred answer, other answer."""
         training, found = self.model.training, []
         self.model.eval()
-        for batch in self.get_eval_dataloader(rows):
+        loader = self.get_eval_dataloader(rows)
+        for batch in loader:
             inputs = self._prepare_inputs(batch)
             with torch.no_grad(), self.compute_loss_context_manager():
                 policy = self._log_probs(inputs)
                 reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
             sides = [self.beta * (of - by) for of, by in zip(policy, reference, strict=True)]
-            sides = self.accelerator.gather_for_metrics(tuple(sides))
             found += zip(*(side.tolist() for side in sides), strict=True)
         self.model.train(training)
-        return found
+        numbered = list(zip(loader.batch_sampler.sampler, found, strict=True))
+        if self.args.world_size > 1:
+            numbered = gather_object(numbered)
+        return [reward for _, reward in sorted(numbered)]
 
     def _log_probs(self, inputs: Mapping[str, Any]) -> Any:
         """Return the log-probabilities of both answers of each pair, as the parent sums them."""
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
         said = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-        output = self.model_wrapped(**said, use_cache=False, labels=labels, fused_lm_head=True)
+        output = self.model(**said, use_cache=False, labels=labels, fused_lm_head=True)
         return output.log_probs.sum(dim=1).chunk(2, dim=0)
 
 

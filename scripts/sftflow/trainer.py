@@ -24,6 +24,7 @@ from sftflow.ewc import Anchor
 from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.ranks import all_ranks, orthogonality
 from sftflow.roworder import KeptOrder, computed_tokens, row_sampler
+from sftflow.shares import DealsRows, any_process, tokens_with_loss_rows, without_loss
 from sftflow.stage import Progress, StageError
 from sftflow.tokenweights import WeighsTokens, loss_total
 from sftflow.trainstate import has_state, load_model, load_state, save_state
@@ -44,7 +45,7 @@ def score_trained_positions_only() -> None:
         trl.trainer.utils._use_triton = lambda _device: True  # read for this choice only
 
 
-class Resumable:
+class Resumable(DealsRows):
     """Mixed into a trainer of TRL: its own order of rows, sealed checkpoints, the best weights."""
 
     kept_order: str | None = None  # as in KeptOrder; None shuffles
@@ -63,6 +64,9 @@ class Resumable:
         return super().create_optimizer(model)
 
     def _save(self, output_dir=None, state_dict=None) -> None:
+        if state_dict is not None:  # gathered from shards, where tied weights are copies
+            tied = getattr(self.model, "all_tied_weights_keys", None) or {}
+            state_dict = {name: w for name, w in state_dict.items() if name not in tied}
         with all_ranks(self.model) if self.ranked else nullcontext():
             super()._save(output_dir, state_dict)
 
@@ -168,6 +172,20 @@ class MaskedTrainer(Resumable, StopsAtNoNumber, WeighsTokens, SFTTrainer):
 
     anchor: Anchor | None = None  # EWC
 
+    silent_fillers = True
+
+    def filler(self, row):
+        """Return a row that carries no loss, for where rows lack."""
+        return without_loss(row)
+
+    def _track_num_input_tokens(self, inputs) -> None:
+        """Count the tokens of rows, without those of fillers."""
+        if self.args.world_size == 1:
+            super()._track_num_input_tokens(inputs)
+        else:
+            tokens = self.accelerator.gather(tokens_with_loss_rows(inputs))
+            self.state.num_input_tokens_seen += int(tokens.sum())
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss; in training it also has the gradient of what else is asked for.
 
@@ -201,7 +219,8 @@ class MaskedTrainer(Resumable, StopsAtNoNumber, WeighsTokens, SFTTrainer):
             count = loss_total(inputs)
             with torch.no_grad(), self.compute_loss_context_manager():
                 loss = self.compute_loss(self.model_wrapped, inputs)
-            total += torch.stack([loss.double() * count, count.double()])
+            if count:  # a batch of fillers has no mean
+                total += torch.stack([loss.double() * count, count.double()])
         nll, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
         self.model.train(training)
         self.aux_loss_enabled = balanced
@@ -218,20 +237,19 @@ class Watch(TrainerCallback):
         self.note = ""
         self.stopping = False
 
-    def on_train_begin(self, args, state, _control, **_kwargs) -> None:
+    def on_train_begin(self, _args, state, _control, **_kwargs) -> None:
         """Start the clock (a resumed training has fewer steps to go); heed SIGTERM."""
-        if args.world_size == 1:  # several processes would not stop at the same step
-            signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGTERM, self._stop)
         self.progress = Progress(max(state.max_steps - state.global_step, 1), "steps")
 
     def _stop(self, _number, _frame) -> None:
         self.stopping = True
 
-    def on_step_end(self, _args, state, control, **_kwargs) -> None:
+    def on_step_end(self, args, state, control, **_kwargs) -> None:
         """Show the rate and when the training will be done; after SIGTERM save and stop."""
         if self.progress and state.is_world_process_zero:
             self.progress.add(note=self.note)
-        if self.stopping:
+        if any_process(self.stopping, args):  # at the same step in all of them
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args, state, _control, logs=None, **_kwargs) -> None:

@@ -66,7 +66,8 @@ SPEC = {
 }
 
 
-def records(count, seed):
+def records(count, seed, weight=None):
+    """Yield conversations; every second answer has the ``weight``, if one is given."""
     draw = random.Random(seed)
     verbs = {"is broken": "repair", "was charged twice": "billing", "never came": "delivery"}
     for row in range(1, count + 1):
@@ -76,7 +77,11 @@ def records(count, seed):
                 "user",
                 f"My {thing} {verb}, order {draw.randrange(10**5)}. " + "Please. " * (row % 5),
             ),
-            message("assistant", json.dumps({"intent": verbs[verb], "product": thing})),
+            message(
+                "assistant",
+                json.dumps({"intent": verbs[verb], "product": thing}),
+                weight=None if row % 2 else weight,
+            ),
         ]
         record = {"source": "toy", "row": row, "messages": talk, "tools": None}
         yield {"id": content_id(record), **record}
@@ -104,9 +109,9 @@ def in_process(folder):
         os.environ.update(environment)
 
 
-def write_dataset(folder, validation=16):
-    for split, count in (("train", 96), ("validation", validation), ("test", 8)):
-        write_table(folder / f"{split}.parquet", records(count, split), RECORD)
+def write_dataset(folder, validation=16, train=96, weight=None):
+    for split, count in (("train", train), ("validation", validation), ("test", 8)):
+        write_table(folder / f"{split}.parquet", records(count, split, weight), RECORD)
     payloads = sorted(folder.glob("*.parquet"))
     write_manifest(folder / "manifest.json", stage="split_dataset", spec={}, payloads=payloads)
 

@@ -11,6 +11,7 @@ import os
 import runpy
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -29,11 +30,11 @@ ENVIRONMENT = {
 class Stage:
     """A running stage, with the names of subprocess.Popen."""
 
-    def __init__(self, line: list[str], folder: Path) -> None:
-        """Start the script ``line[1]`` with the arguments behind it."""
+    def __init__(self, line: list[str], folder: Path, more: Mapping[str, str] = {}) -> None:
+        """Start the script ``line[1]`` with the arguments behind it; ``more`` environment."""
         self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115  # lives as long as the stage
         _ensure_server()
-        self._process = SERVER.Process(target=_be, args=(line, str(folder), self._said.name))
+        self._process = SERVER.Process(target=_be, args=(line, str(folder), self._said.name, more))
         self._process.start()
         self.pid = self._process.pid
 
@@ -71,9 +72,10 @@ def _ensure_server() -> None:
                 os.environ[name] = value
 
 
-def _be(line: list[str], folder: str, said: str) -> None:
+def _be(line: list[str], folder: str, said: str, more: Mapping[str, str]) -> None:
     """Be the stage: in the forked process."""
     assert "stageimports" in sys.modules, "the fork server could not import what stages import"
+    os.environ.update(more)
     os.chdir(folder)
     output = os.open(said, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
