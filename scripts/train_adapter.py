@@ -34,7 +34,7 @@ from sftflow.folders import START_SUMS, check_payloads
 from sftflow.jobs import project_path
 from sftflow.launching import (
     SHARDED,
-    end_with_parent,
+    end_with_launcher,
     is_first,
     is_launched,
     launch_again,
@@ -325,8 +325,7 @@ def main(
     if args.spec["launch"]["num_processes"] > 1 and not is_launched():
         launch_again(Path(script).resolve(), args.spec, argv)
         return
-    if is_launched():
-        end_with_parent()
+    end_with_launcher()
     with alone(args.checkpoints) if is_first() else nullcontext():
         import_models()
         run = kind(args, args.spec)

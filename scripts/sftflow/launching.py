@@ -35,11 +35,13 @@ STRATEGIES = {
     "deepspeed2": ["--use_deepspeed", "--zero_stage=2"],
     "deepspeed3": ["--use_deepspeed", "--zero_stage=3", "--zero3_save_16bit_model=true"],
 }
+LAUNCHER = "accelerate.commands.launch"
 SHARDED = ("fsdp", "deepspeed2", "deepspeed3")
 # Each task of srun is a node of accelerate's, with its own number.
-ON_NODE = 'exec "$0" -m accelerate.commands.launch --machine_rank="$SLURM_PROCID" "$@"'
+ON_NODE = f'exec "$0" -m {LAUNCHER} --machine_rank="$SLURM_PROCID" "$@"'
 SHOWN = re.compile(r"^\[\w+\] (.*)$")  # how stage.Console marks its lines
 FAULT = re.compile(r" ERROR sftflow: (.*)$")
+TAKEN = re.compile(r"EADDRINUSE|another process is utilizing it")  # torch's words, accelerate's
 
 
 def is_launched() -> bool:
@@ -110,7 +112,7 @@ def launch_command(
     if launch["strategy"].startswith("deepspeed"):
         options.append(f"--gradient_accumulation_steps={accumulation}")
     if nodes == 1:
-        start = [sys.executable, "-m", "accelerate.commands.launch"]
+        start = [sys.executable, "-m", LAUNCHER]
         options.append("--main_process_port=0")  # any free one
     else:
         start = ["srun", f"--ntasks={nodes}", "--cpu-bind=none", "--kill-on-bad-exit=1"]
@@ -141,6 +143,15 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
 
+def end_with_launcher() -> None:
+    """End when the launcher of this process dies, also if it died before this was asked."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # torch's launcher sets it
+        return
+    end_with_parent()
+    if LAUNCHER.encode() not in Path(f"/proc/{os.getppid()}/cmdline").read_bytes():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run_launched(command: Sequence[str], on_cpu: bool) -> None:
     """Run ``command`` to its end; pass its console lines on; raise StageError if it fails."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -166,6 +177,11 @@ def run_launched(command: Sequence[str], on_cpu: bool) -> None:
             console().say(shown.group(1))
         if found := FAULT.search(line.rstrip()):
             fault = found.group(1)
+        elif TAKEN.search(line):
+            fault = (
+                "the port at which the processes were to meet was taken by another program in "
+                "the moment before; start the workflow again"
+            )
     code = child.wait()
     if code:
         raise StageError(fault or f"a training process ended with status {code}; see the log")

@@ -20,8 +20,9 @@ from sftflow.stage import StageError
 
 pytestmark = pytest.mark.e2e
 
-# Sums of the same numbers in another order: 1e-7 of a weight in float32, and what Adam makes of it.
-WEIGHTS_WITHIN, LOSSES_WITHIN = 1e-5, 1e-5
+# The same numbers are added in another order, which Adam makes larger where gradients are small: it
+# moves each weight by about the learning rate, so what it does is held to a thousandth of that.
+STEP_WITHIN, LOSSES_WITHIN = 1e-3, 1e-5
 TRAINING = {
     **toy.SPEC["training"],
     "num_train_epochs": 2,
@@ -86,11 +87,12 @@ def agree(one, two):
     first, second = (read_manifest(run / "manifest.json") for run in (one, two))
     assert second["counts"] == pytest.approx(first["counts"], abs=LOSSES_WITHIN)
     mine, theirs = weights(one), weights(two)
+    bound = STEP_WITHIN * first["settings"]["training"]["learning_rate"]
     assert {k: (w.shape, w.dtype) for k, w in mine.items()} == {
         k: (w.shape, w.dtype) for k, w in theirs.items()
     }
     for name, weight in mine.items():
-        assert float((weight - theirs[name]).abs().max()) < WEIGHTS_WITHIN, name
+        assert float((weight - theirs[name]).abs().max()) < bound, name
 
 
 @pytest.fixture(scope="module")

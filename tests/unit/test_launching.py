@@ -24,7 +24,7 @@ def test_the_command_names_processes_strategy_and_precision():
     [
         (4, "ddp", 2, "launch.num_processes is 4, but there are 2 GPUs"),
         (2, "fsdp", 0, "needs GPUs"),
-        (2, "deepspeed3", 2, "needs deepspeed"),
+        (2, "deepspeed3", 2, "needs deepspeed, which is not installed; run `make deepspeed`"),
     ],
 )
 def test_what_the_machine_has_not(count, strategy, gpus, sentence, monkeypatch):
@@ -78,4 +78,7 @@ def test_a_fault_in_a_process_is_told_in_its_own_words():
         run_launched([sys.executable, "-c", code], on_cpu=True)
     with pytest.raises(StageError, match="status 3"):
         run_launched([sys.executable, "-c", "raise SystemExit(3)"], on_cpu=True)
+    code = "print('server socket failed, name: EADDRINUSE'); raise SystemExit(1)"
+    with pytest.raises(StageError, match="the port at which the processes were to meet was taken"):
+        run_launched([sys.executable, "-c", code], on_cpu=True)
     run_launched([sys.executable, "-c", "pass"], on_cpu=True)

@@ -135,6 +135,10 @@ BROKEN = {
         run("adalora", launch=FSDP),
         "launch.strategy: fsdp does not work with method adalora; use ddp",
     ),
+    "four bits in shards": (
+        run("qlora", launch={"num_processes": 2, "strategy": "deepspeed3"}),
+        "launch.strategy: deepspeed3 does not work with method qlora; use ddp",
+    ),
     "pissa in shards": (
         run(lora={"init": "pissa"}, launch=FSDP),
         "launch.strategy: fsdp does not work with lora.init pissa; use ddp",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sftflow.devices import quantisation_fault
+from sftflow.devices import gpu_count, quantisation_fault
 from sftflow.trackers import missing_package
 from staleness.warm import Warm
 
@@ -428,12 +428,29 @@ def test_a_training_that_cannot_run_here_ends_it_before_any_job(tmp_path):
         config["runs"]["tickets-lora"]["method"] = "qlora"
 
     command = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
-    assert planned(*command)["train_adapter"] == 1  # looking is allowed
+    looked = snakemake("-n", *command)
+    assert looked.returncode == 0 and "train_adapter" in looked.stdout
+    assert "this machine: runs.tickets-lora.method: qlora needs " in looked.stderr
     done = snakemake("--cores", "1", *command)
     assert done.returncode == 1
     assert "runs.tickets-lora.method: qlora needs " in done.stderr
     assert not (tmp_path / "work/results/sources").exists()
     assert snakemake("--cores", "1", *command, "results/sources/crm/manifest.json").returncode == 0
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="it may run here")
+def test_a_launch_that_this_machine_lacks_something_for_is_told_by_a_dry_run(tmp_path):
+    def edit(config):
+        launch = {"num_processes": 2, "strategy": "deepspeed2"}
+        config["runs"]["tickets-lora"]["launch"] = launch
+
+    command = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    looked = snakemake("-n", *command)
+    assert looked.returncode == 0
+    said = (
+        "this machine: runs.tickets-lora: launch.strategy deepspeed2 needs GPUs and there are none"
+    )
+    assert said in looked.stderr
 
 
 @pytest.mark.skipif(missing_package(["trackio"]) is None, reason="it is installed")
