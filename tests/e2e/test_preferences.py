@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import training_fixture as toy
+from ranks import Ranks
 from test_methods import Killed, options
 
 from sftflow.config import fill_defaults, schema
@@ -60,6 +61,19 @@ def run(stage, spec, **paths):
         module.main(line)
 
 
+def paths_of(name):
+    """Return where a training finds what it reads, and leaves what it writes."""
+    folder = f"results/runs/{name}"
+    return {
+        "templated": TEMPLATED,
+        "model": "results/models/tiny",
+        "history": f"{folder}/history.csv",
+        "preferences": f"{folder}/preferences.json",
+        "manifest": f"{folder}/manifest.json",
+        **{part: f"{folder}/{part}" for part in ("adapter", "samples", "checkpoints")},
+    }
+
+
 def train(name, **settings):
     """Train the run ``name``; return its preferences.json."""
     spec = {**toy.changed(toy.SPEC, run=name), "training": TRAINING, "dpo": {**DPO}}
@@ -69,19 +83,8 @@ def train(name, **settings):
         spec = {k: v for k, v in spec.items() if k != "lora"} | options(spec["method"])
     if spec["method"] == "last_n_layers":
         spec["last_n_layers"]["n"] = 1  # of two
-    folder = f"results/runs/{name}"
-    names = ("adapter", "samples", "checkpoints")
-    run(
-        "train_preferences",
-        spec,
-        templated=TEMPLATED,
-        model="results/models/tiny",
-        history=f"{folder}/history.csv",
-        preferences=f"{folder}/preferences.json",
-        manifest=f"{folder}/manifest.json",
-        **{part: f"{folder}/{part}" for part in names},
-    )
-    return json.loads(Path(folder, "preferences.json").read_text())
+    run("train_preferences", spec, **paths_of(name))
+    return json.loads(Path(paths_of(name)["preferences"]).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,24 @@ def test_tokens_are_ours_and_not_those_of_a_second_rendering(folder):
             assert ids[batch["attention_mask"][place] == 1].tolist() == whole
             assert ids[batch["completion_mask"][place] == 1].tolist() == answer
             assert tokenizer.decode(answer).endswith("<|im_end|>")
+
+
+def test_two_processes_measure_each_pair_once(folder, measured):
+    """12 validation pairs, 8 at a time: the second process has half a batch."""
+    launch = {"num_processes": 2, "strategy": "ddp"}
+    spec = {**toy.changed(toy.SPEC, run="two"), "training": TRAINING, "dpo": {**DPO}}
+    spec = toy.changed(spec, launch=launch, training__gradient_accumulation_steps=1)
+    ranks = Ranks(folder, toy.command("train_preferences", spec, **paths_of("two")), spec)
+    assert ranks.wait() == [0, 0], ranks.said()
+    mine, theirs = course("one"), course("two")
+    assert len(mine) == len(theirs) == 4
+    for row, other in zip(mine, theirs, strict=True):
+        for name in ("loss", "eval_loss", "eval_reward_margin", "eval_chosen_reward"):
+            assert float(other[name] or 0) == pytest.approx(float(row[name] or 0), abs=1e-5)
+    told = json.loads(Path(paths_of("two")["preferences"]).read_text())
+    assert told["pairs"] == 12
+    for name, value in told["reward_margin"].items():
+        assert value == pytest.approx(measured["reward_margin"][name], abs=1e-5)
 
 
 def test_a_trainer_that_takes_other_tokens_is_stopped(folder, monkeypatch):
