@@ -14,7 +14,7 @@ import training_fixture as toy
 from ranks import RANKS, Ranks
 from safetensors.torch import load_file
 
-from sftflow.launching import launch_command, run_launched, without_log
+from sftflow.launching import launch_command, run_launched
 from sftflow.manifests import read_manifest
 from sftflow.stage import StageError
 
@@ -170,20 +170,35 @@ def test_fewer_rows_than_processes(tmp_path):
     agree(alone(tmp_path, "one", **short), together(tmp_path, "two", "ddp", **short))
 
 
-def test_a_process_that_fails_ends_the_others_and_is_told(folder):
+def test_a_loss_that_is_no_number_in_one_process_is_told_with_its_rows(folder):
+    spec = spec_of("nan", launch={"num_processes": RANKS, "strategy": "ddp"})
+    python, _, *arguments = toy.training(spec)
+    ranks = Ranks(
+        folder, [python, str(Path(__file__).with_name("failing_rank.py")), *arguments], spec
+    )
+    first, second = ranks.wait()
+    assert second == 1 and first not in (0, None)  # the first has lost whom it waited for
+    rows = pq.read_table(folder / toy.TEMPLATED / "train.parquet").column("id").to_pylist()
+    (told,) = [line for line in ranks.said().splitlines() if "ERROR sftflow" in line]
+    assert "the loss is nan at step 2" in told and any(row in told for row in rows)
+
+
+FAILS = """
+import os, sys, time
+if os.environ["RANK"] == "1":
+    sys.exit("10:00:00 ERROR sftflow: the rows are wrong")
+time.sleep(600)
+"""
+
+
+def test_a_process_that_fails_ends_the_others_and_is_told(tmp_path, monkeypatch):
     import psutil
 
-    spec = spec_of("nan", launch={"num_processes": RANKS, "strategy": "ddp"})
-    script = Path(__file__).with_name("failing_rank.py")
-    argv = [str(script), *without_log(toy.training(spec)[2:])]
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(StageError) as raised:
-        patched.chdir(folder)
-        patched.setenv("OMP_NUM_THREADS", "1")
-        patched.setenv("PYTHONPATH", str(toy.REPOSITORY / "scripts"))
-        run_launched(launch_command(spec["launch"], argv, "float32", 1), on_cpu=True)
-    rows = pq.read_table(folder / toy.TEMPLATED / "train.parquet").column("id").to_pylist()
-    assert "the loss is nan at step 2" in str(raised.value)
-    assert any(row in str(raised.value) for row in rows)
-    assert not [
-        p for p in psutil.process_iter(["cmdline"]) if str(script) in (p.info["cmdline"] or [])
-    ]
+    script = tmp_path / "fails.py"
+    script.write_text(FAILS)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    launch = {"num_processes": RANKS, "strategy": "ddp"}
+    with pytest.raises(StageError, match=r"^the rows are wrong$"):
+        run_launched(launch_command(launch, [str(script)], "float32", 1), on_cpu=True)
+    running = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    assert not any(str(script) in line for line in running)
