@@ -38,9 +38,10 @@ def search_faults(config: dict, check: Check) -> list[str]:
 
 def _beside(training: dict) -> Iterator[str]:
     """Yield what trials don't do: they are compared by the loss alone, and tell no tracker."""
-    off = {"eval_generation": None, "metric_for_best_model": "loss", "report_to": []}
-    for option, value in off.items():
-        if training[option] != value:
+    off = {"eval_generation": [None], "metric_for_best_model": ["loss"]}
+    off["report_to"] = [[], ["tensorboard"]]  # which is asked of every run
+    for option, values in off.items():
+        if training[option] not in values:
             yield (
                 f"goes by validation loss alone; leave training.{option} out, and train the best "
                 "settings in a run of their own for it"

@@ -42,6 +42,7 @@ def test_the_contract_of_files_is_kept(finished):
     (key,) = (results / "templated").iterdir()
     for name in ("train.parquet", "validation.parquet", "manifest.json", "preview.html"):
         assert (key / name).is_file()
+    assert list((results / "trackers/tensorboard").glob(f"{TUNED}-*/events.out.tfevents.*"))
     columns = {"id", "input_ids", "labels", "length"}
     assert columns <= set(pq.read_schema(key / "train.parquet").names)
 

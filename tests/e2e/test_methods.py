@@ -129,6 +129,17 @@ def test_what_merges_is_proven(trained, folder, name):
     assert proof["tuned"]["max_logit_difference"] > 0.01
 
 
+def test_tensorboard_has_the_course_and_no_weight_differs(trained, folder):
+    spec = {**spec_of("lora"), "run": "told"}
+    run([*toy.training(spec), "--report-to", "tensorboard"])
+    (events,) = (folder / "results/trackers/tensorboard").glob("told-*/events.out.tfevents.*")
+    told = events.read_bytes()
+    assert b"train/loss" in told and b"eval/loss" in told
+    weights = "adapter/adapter_model.safetensors"
+    runs = folder / "results/runs"
+    assert (runs / "told" / weights).read_bytes() == (runs / "lora" / weights).read_bytes()
+
+
 class Killed(Exception):
     pass
 

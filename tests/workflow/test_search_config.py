@@ -90,7 +90,7 @@ BROKEN = {
         f"{HERE}: stands beside dpo, which is not searched",
     ),
     "a score that chooses": (
-        searched(run={"training": {"report_to": ["tensorboard"]}}),
+        searched(run={"training": {"report_to": ["wandb"]}}),
         f"{HERE}: goes by validation loss alone; leave training.report_to out",
     ),
     "an unknown sampler": (searched(sampler="bayes"), f"{HERE}.sampler: 'bayes' is not known"),
