@@ -70,7 +70,7 @@ def copied(finished: Project, folder: Path) -> Project:
     """Return a copy of a finished project, time stamps and all."""
     subprocess.run(["cp", "-a", str(finished.folder), str(folder)], check=True)
     made = Project.__new__(Project)
-    made.folder, made.config = folder, copy.deepcopy(finished.config)
+    made.folder, made.config, made.warm = folder, copy.deepcopy(finished.config), None
     return made
 
 

@@ -24,6 +24,7 @@ from sftflow.devices import gpu_count, vllm_package
 from sftflow.embeddingfolders import embedding_files
 from sftflow.jobs import set_job_environment
 from sftflow.kubernetesjobs import share_the_volume
+from sftflow.longspecs import packed
 from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
 from sftflow.notes import Notes
@@ -96,6 +97,7 @@ DIGESTS = cutoff.install(
     untracked=(
         "limits",
         "memory",
+        "told",
         "trackers",
         "times",
         *(() if CONFIG["track_versions"] else ("packages",)),

@@ -128,6 +128,14 @@ rule summarize_results:
             in_context=in_context_entries(),
             **opinions_spec(),
         ),
+        told=packed(
+            spec_text(
+                models=models_spec(),
+                slo=CONFIG["latency"]["slo"],
+                in_context=in_context_entries(),
+                **opinions_spec(),
+            )
+        ),
     shell:
-        'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.spec:q}'
+        'exec python "$SFTFLOW_HOME/scripts/summarize_results.py" --spec {params.told:q}'
         " --log {log} --results results --summary {output.summary}"

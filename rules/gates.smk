@@ -30,6 +30,7 @@ rule check_gates:
         code=code("check_gates"),
         packages=packages(),
         spec=gates_spec(),
+        told=packed(gates_spec()),
     shell:
-        'exec python "$SFTFLOW_HOME/scripts/check_gates.py" --spec {params.spec:q} --log {log}'
+        'exec python "$SFTFLOW_HOME/scripts/check_gates.py" --spec {params.told:q} --log {log}'
         " --results results --gates {output.gates}"

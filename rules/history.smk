@@ -26,6 +26,7 @@ rule keep_history:
         code=code("keep_history"),
         packages=packages(),
         spec=history_spec(),
+        told=packed(history_spec()),
     shell:
-        'exec python "$SFTFLOW_HOME/scripts/keep_history.py" --spec {params.spec:q} --log {log}'
+        'exec python "$SFTFLOW_HOME/scripts/keep_history.py" --spec {params.told:q} --log {log}'
         " --results results --log_folder results/history --history {output.history}"

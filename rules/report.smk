@@ -43,6 +43,7 @@ rule build_report:
         code=code("build_report"),
         packages=packages("report"),
         spec=report_spec(),
+        told=packed(report_spec()),
     shell:
-        'exec python "$SFTFLOW_HOME/scripts/build_report.py" --spec {params.spec:q} --log {log}'
+        'exec python "$SFTFLOW_HOME/scripts/build_report.py" --spec {params.told:q} --log {log}'
         " --results results --html {output.html}"

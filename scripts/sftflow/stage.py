@@ -9,7 +9,6 @@ sentence that says what is wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sftflow.longspecs import unpacked
 from sftflow.plainlines import one_line
 
 logger = logging.getLogger("sftflow")
@@ -33,7 +33,7 @@ def stage_parser(doc: str | None, *names: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--spec", type=json.loads, required=True, help="settings, JSON")
+    parser.add_argument("--spec", type=unpacked, required=True, help="settings, JSON")
     parser.add_argument("--log", type=Path, help="log file (default: the console)")
     for name in names:
         parser.add_argument(f"--{name}", type=Path, required=True)

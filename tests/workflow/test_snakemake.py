@@ -332,6 +332,23 @@ def test_a_grid_of_fifty_runs_makes_once_what_is_the_same(tmp_path):
     assert jobs["ingest_source"] == 3
 
 
+def test_no_command_is_longer_than_an_argument_may_be(tmp_path):
+    """Linux takes 131,072 bytes; what the report is told of 150 runs is 200,000."""
+
+    def edit(config):
+        rates = [round(1e-5 * (i + 1), 6) for i in range(150)]
+        config["runs"]["tickets-lora"] |= {"sweep": {"training.learning_rate": rates}}
+        config["runs"]["tickets-lora"] |= {"measure": False, "suites": []}
+        del config["gates"]
+
+    options = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    done = snakemake("-n", "-p", *options)
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if "/scripts/" in line]
+    assert len(commands) > 150
+    assert max(map(len, commands)) < 40_000
+
+
 def test_a_dry_run_writes_nothing(tmp_path):
     planned("--directory", tmp_path)
     assert not (tmp_path / "results").exists()
