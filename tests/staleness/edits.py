@@ -111,7 +111,7 @@ NOTHING = [
         "a description added",
         lambda p: (
             set_key("runs", "s", "description", to="the small one")(p),
-            set_key("runs", "s", "training", "report_to", to=[])(p),
+            set_key("runs", "s", "training", "report_to", to=["tensorboard"])(p),
         ),
     ),
     Edit(
