@@ -1,7 +1,7 @@
 """Settings on a command line: as they are, or packed where they are longer than one argument.
 
 Linux takes 131,072 bytes as one argument (MAX_ARG_STRLEN), and a shell command is one. What a
-report is told of each of a hundred runs is more; of 200 runs 268,000 characters were packed into 9,000.
+report is told of a hundred runs is more; of 200 runs 268,000 characters are packed into 9,000.
 """
 
 from __future__ import annotations
