@@ -6,8 +6,8 @@ import re
 
 import pytest
 from broken_config import assert_one_fault, load
+from dryruns import planned, project, snakemake
 from test_method_config import run
-from test_snakemake import planned, project, snakemake
 
 
 def of_default(**more):

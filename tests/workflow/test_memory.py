@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from broken_config import faults
+from dryruns import project, snakemake
 from test_method_config import run
-from test_snakemake import project, snakemake
 
 FULL = {"measure": False, "suites": [], "method": "full"}
 

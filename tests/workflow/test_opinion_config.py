@@ -6,8 +6,8 @@ import copy
 
 import pytest
 from broken_config import assert_one_fault, load
+from dryruns import jobs_and_groups, project, snakemake
 from test_config import ENDPOINT, GOOD
-from test_snakemake import jobs_and_groups, project, snakemake
 
 PROMPT = (
     "{% block system %}{% endblock %}{% block user %}{{ question }} {{ answer_a }} {{ answer_b }}"

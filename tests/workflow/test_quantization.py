@@ -6,9 +6,9 @@ import json
 
 import pytest
 from broken_config import assert_one_fault, load
+from dryruns import planned, project, snakemake
 from test_adapters import of_default
 from test_method_config import run
-from test_snakemake import planned, project, snakemake
 
 from sftflow.config import schema
 from sftflow.devices import gpu_count
