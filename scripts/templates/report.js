@@ -18,10 +18,22 @@
   };
   const folded = (island) => island.closest("details:not([open])") !== null;
 
+  // What the reader looks at first; the rest a plot at a time, so that the page answers meanwhile.
   // Of fifty models nearly all plots are folded away: these are drawn when opened, or for paper
   // while nothing else is to be done.
+  const near = (island) => {
+    const place = document.getElementById(island.dataset.plot);
+    return place.getBoundingClientRect().top < 2 * window.innerHeight;
+  };
+  const turn = () => new Promise((done) => setTimeout(done));
   const idle = () => new Promise((done) => (window.requestIdleCallback || setTimeout)(done));
-  Promise.all(islands.filter((island) => !folded(island)).map(draw)).then(async () => {
+  const open = islands.filter((island) => !folded(island));
+  Promise.all(open.filter(near).map(draw)).then(async () => {
+    document.documentElement.dataset.drawn = "near";
+    for (const island of open) {
+      await turn();
+      await draw(island);
+    }
     document.documentElement.dataset.drawn = "all";
     for (const island of islands.filter((one) => waiting.has(one))) {
       await idle();

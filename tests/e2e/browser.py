@@ -25,6 +25,7 @@ ARGS = [
 # Plots that are folded away are drawn later.
 FOLDED = "() => document.documentElement.dataset.folded === 'drawn' || !document.scripts.length"
 # A page without a script draws nothing by itself: its pictures are there once it is loaded.
+NEAR = "() => document.documentElement.dataset.drawn || !document.scripts.length"
 DRAWN = (
     "() => document.documentElement.dataset.drawn === 'all' || "
     "(!document.scripts.length && document.readyState === 'complete')"
@@ -38,7 +39,8 @@ class Visit:
     page: object
     faults: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    opened_s: float = 0.0  # from the start of loading to the last plot
+    near_s: float = 0.0  # from the start of loading to the plots of the first two screens
+    opened_s: float = 0.0  # to the last plot
 
 
 @contextmanager
@@ -64,6 +66,8 @@ def visit(html: Path | str, width: int = 1280, height: int = 900, **context) -> 
         page.on("request", lambda request: seen.requests.append(request.url))
         start_s = time.monotonic()
         page.goto(Path(html).resolve().as_uri(), timeout=90_000)  # of a busy machine
+        page.wait_for_function(NEAR, timeout=30_000)
+        seen.near_s = time.monotonic() - start_s
         page.wait_for_function(DRAWN, timeout=30_000)
         seen.opened_s = time.monotonic() - start_s
         try:

@@ -60,14 +60,6 @@ def test_a_plot_that_is_folded_away_is_drawn_when_opened(page, tmp_path):
     assert width > 100
 
 
-def test_it_opens_within_two_seconds(page):
-    def opened_s():
-        with browser.visit(page) as seen:
-            return seen.opened_s
-
-    assert min(opened_s() for _ in range(3)) < 2
-
-
 def test_planted_markup_is_shown_and_did_not_run(page):
     with browser.visit(page) as seen:
         counted = seen.page.evaluate(

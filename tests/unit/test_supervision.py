@@ -158,7 +158,7 @@ time.sleep(600)
     assert Path("/dev/shm", name).exists()
     start_s = time.monotonic()
     assert guardian.end_group(process.pid, grace_s=0.3)
-    assert 0.3 < time.monotonic() - start_s < 2
+    assert 0.3 < time.monotonic() - start_s < 30  # not its 600 s
     assert process.wait(5) == -signal.SIGKILL
     assert not Path("/dev/shm", name).exists()
 
