@@ -90,10 +90,10 @@ lock:
 	bash envs/lock.sh
 
 audit:
-	bash envs/audit.sh
+	PYTHON=$(PYTHON) bash envs/audit.sh
 
 sbom:
-	bash envs/sbom.sh sbom
+	PYTHON=$(PYTHON) bash envs/sbom.sh sbom
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache

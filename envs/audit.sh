@@ -3,13 +3,8 @@
 # Status 0: no known holes; 1: some; 2: not all could be asked about.
 set -euo pipefail
 cd "$(dirname "$0")"
-tool=$(mktemp -d)
-trap 'rm -rf "$tool"' EXIT
-python3.11 -m venv "$tool"
-"$tool/bin/pip" install --quiet --retries 1 --timeout 10 pip-audit==2.10.1 2>"$tool/said" || {
-    echo "error: make audit needs a network: pip-audit can't be fetched ($(tail -1 "$tool/said"))"
-    exit 2
-}
+source ./tool.sh
+fetch_tool audit pip-audit==2.10.1
 # Advisories know no builds: 2.9.0+cpu is 2.9.0 to them.
 sed -E 's/^([A-Za-z0-9_.-]+==[0-9][^ +]*)\+[a-z0-9.]+/\1/' cpu.txt >"$tool/cpu.txt"
 for lock in "$tool/cpu.txt" gpu.txt; do

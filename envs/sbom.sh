@@ -4,13 +4,8 @@
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")"
-tool=$(mktemp -d)
-trap 'rm -rf "$tool"' EXIT
-python3.11 -m venv "$tool"
-"$tool/bin/pip" install --quiet --retries 1 --timeout 10 cyclonedx-bom==7.5.0 2>"$tool/said" || {
-    echo "error: make sbom needs a network: cyclonedx-bom can't be fetched ($(tail -1 "$tool/said"))"
-    exit 2
-}
+source ./tool.sh
+fetch_tool sbom cyclonedx-bom==7.5.0
 for lock in cpu gpu kubernetes deepspeed; do
     "$tool/bin/cyclonedx-py" requirements "$lock.txt" --output-reproducible --spec-version 1.6 \
         --output-format JSON --output-file "$folder/$lock.cdx.json"
