@@ -260,7 +260,8 @@ def shares(work: Path) -> str:
 def timed(line: list[str], log: Path) -> tuple[float, float, float]:
     """Return seconds, processor seconds and peak memory (MB) of a command that must succeed."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment |= {"DO_NOT_TRACK": "1"}
+    # TRL's launcher would give a process one thread.
+    environment |= {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": str(os.cpu_count())}
     if "train_adapter" in line[1]:  # as the workflow starts it; others as their users do
         environment.setdefault("GOMP_SPINCOUNT", "10000")
     start = time.monotonic()
