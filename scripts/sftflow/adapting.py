@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sftflow.experts import EXPERTS, expert_faults
 from sftflow.layerkinds import carries_state
 from sftflow.methods import MUTATING
 from sftflow.stage import StageError
@@ -43,9 +44,11 @@ def linear_names(model: Any) -> list[str]:
     ]
 
 
-def checked_targets(key: str, targets: str | list[str], model: Any, base: str) -> str | list[str]:
-    """Return ``targets``; raise StageError if one of them matches no linear layer."""
-    names = linear_names(model)
+def checked_targets(
+    key: str, targets: str | list[str], model: Any, base: str, more: Sequence[str] = ()
+) -> str | list[str]:
+    """Return ``targets``; raise StageError if one is no linear layer and none of ``more``."""
+    names = [*linear_names(model), *more]
     for target in [] if targets == "all-linear" else targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
@@ -67,7 +70,7 @@ def lora_config(lora: Mapping[str, Any], model: Any, base: str):
     """
     from peft import LoraConfig
 
-    init = lora["init"]
+    init, experts = lora["init"], EXPERTS.get(model.config.model_type, ())
     config = LoraConfig(
         **_named(base),
         bias="none",
@@ -75,7 +78,7 @@ def lora_config(lora: Mapping[str, Any], model: Any, base: str):
         use_rslora=lora["use_rslora"],
         use_dora=lora["use_dora"],
         init_lora_weights=True if init == "default" else init,
-        target_modules=checked_targets("lora", lora["target_modules"], model, base),
+        target_modules=checked_targets("lora", lora["target_modules"], model, base, experts),
     )
     _check_experts(config, lora, model, base)
     if init == "olora" and any(type(module).__name__ == "Conv1D" for module in model.modules()):
@@ -87,25 +90,15 @@ def lora_config(lora: Mapping[str, Any], model: Any, base: str):
 
 
 def _check_experts(config: Any, lora: Mapping[str, Any], model: Any, base: str) -> None:
-    """Raise StageError for what PEFT has for linear layers and not for experts.
-
-    The experts of a layer are one stacked parameter each; PEFT adapts it where a target names
-    what it was made of, as all-linear does.
-    """
+    """Raise StageError for what PEFT has for linear layers and not for experts."""
     from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 
     converted = copy.deepcopy(config)
-    convert_peft_config_for_transformers(converted, model, None)
-    if not converted.target_parameters:
-        return
-    for key, plain in (("lora_dropout", 0), ("use_dora", False), ("init", "default")):
-        if lora[key] != plain:
-            said = str(plain).lower()
-            raise StageError(
-                f"lora.{key}: the experts of {base} are stacked parameters, for which PEFT has "
-                f"none but {said}; set {key}: {said}, or name only the layers of the attention "
-                "in lora.target_modules"
-            )
+    with told_if_unfit("lora", base):
+        convert_peft_config_for_transformers(converted, model, None)
+    if converted.target_parameters:
+        for fault in expert_faults(lora, base):
+            raise StageError(fault)
 
 
 def adalora_config(options: Mapping[str, Any], model: Any, base: str, steps: int):

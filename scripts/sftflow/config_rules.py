@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.adapter_rules import adapter_faults
+from sftflow.base_rules import base_faults
 from sftflow.baseconfigs import base_number, max_positions
 from sftflow.cleaningrules import cleaning_faults
 from sftflow.gate_rules import comparison_faults, gate_faults
@@ -49,6 +50,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
         circles = [*_cycles(config)]  # what follows walks along the references
         faults += circles or [
             *_runs(config, root),
+            *base_faults(config, root),
             *adapter_faults(config),
             *quantize_faults(config, root),
             *_lengths(config, root),

@@ -8,7 +8,6 @@ change; where the whole estimate is more, that is a warning.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftflow.baseconfigs import read_config
 from sftflow.devices import gpu_count
 from sftflow.memoryestimate import Estimate, estimated
 from sftflow.methods import METHODS
@@ -67,11 +67,8 @@ def base_shape(config: Mapping[str, Any], run: str, results: Path) -> Shape | No
         owned = f"models--{entry['hub'].replace('/', '--')}/snapshots/{entry['revision']}"
         folders = [results / "hub" / name, _hub_cache() / owned]
     for folder in folders:
-        try:
-            said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        return shape_of(said) if isinstance(said, dict) else None
+        if known := read_config(folder):
+            return shape_of(known)
     return None
 
 

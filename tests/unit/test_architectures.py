@@ -18,11 +18,13 @@ from sftflow.adapting import (
     prefix_config,
     told_if_unfit,
 )
+from sftflow.experts import EXPERTS
 from sftflow.stage import StageError
 from sftflow.trainer import MaskedTrainer
 from sftflow.training import Schedule, trainer_settings
 
-EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8}
+EXPERT_SIZES = {"num_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
+EXPERT_SIZES |= {"moe_intermediate_size": 16}
 PLAIN = {**LORA, "target_modules": "all-linear"}
 IA3 = {"target_modules": None, "feedforward_modules": None}
 
@@ -55,7 +57,7 @@ def test_an_initialisation_that_peft_lacks_for_transposed_layers_is_refused():
     [("lora_dropout", 0.05, "0"), ("use_dora", True, "false"), ("init", "pissa", "default")],
 )
 def test_what_experts_do_not_take_is_refused(key, value, plain):
-    model = model_of("Qwen3Moe", **EXPERTS)
+    model = model_of("Qwen3Moe", **EXPERT_SIZES)
     with pytest.raises(StageError, match=rf"lora.{key}: the experts of moe .* set {key}: {plain}"):
         lora_config({**PLAIN, key: value}, model, "moe")
     attention = {**PLAIN, key: value, "target_modules": ["q_proj", "v_proj"]}
@@ -63,8 +65,29 @@ def test_what_experts_do_not_take_is_refused(key, value, plain):
 
 
 def test_experts_are_adapted_where_all_linear_layers_are():
-    model = model_of("Qwen3Moe", **EXPERTS)
+    model = model_of("Qwen3Moe", **EXPERT_SIZES)
     assert any("experts" in name for name in adapted(lora_config(PLAIN, model, "moe"), model))
+
+
+def test_experts_are_known_by_the_names_that_peft_knows():
+    from peft.utils import transformers_weight_conversion as peft
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    known = {
+        kind: set(peft._MOE_TARGET_MODULE_MAPPING[pattern])
+        for kind, pattern in peft._MODEL_TO_CONVERSION_PATTERN.items()
+        if pattern in peft._MOE_FUSED_TARGETS and get_checkpoint_conversion_mapping(kind)
+    }
+    assert {kind: set(names) for kind, names in EXPERTS.items()} == known
+
+
+def test_experts_can_be_named():
+    model = model_of("Qwen3Moe", **EXPERT_SIZES)
+    named = {**PLAIN, "target_modules": ["gate_proj", "up_proj", "down_proj"]}
+    assert any("experts" in name for name in adapted(lora_config(named, model, "moe"), model))
+    half = {**PLAIN, "target_modules": ["q_proj", "up_proj"]}
+    with pytest.raises(StageError, match=r"lora does not fit moe; PEFT says: .*without also targ"):
+        lora_config(half, model, "moe")
 
 
 def test_keys_before_layers_without_keys_are_refused():
@@ -88,7 +111,7 @@ def test_experts_of_a_checkpoint_are_put_back(tmp_path):
     trainer.is_fsdp_enabled = trainer.is_deepspeed_enabled = False
     trainer.args = SimpleNamespace(output_dir=str(tmp_path))
     trainer.state = SimpleNamespace(best_global_step=2)
-    trainer.model = model_of("Qwen3Moe", **EXPERTS)
+    trainer.model = model_of("Qwen3Moe", **EXPERT_SIZES)
     trainer.model.save_pretrained(tmp_path / "checkpoint-2")
     before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
     resumed = partial(trainer._load_from_checkpoint, tmp_path / "checkpoint-2")
@@ -106,7 +129,7 @@ def mixture(tmp_path):
     rows = [{"input_ids": [n, n + 1, n + 2], "labels": [-100, n + 1, n + 2]} for n in range(4)]
     plan = Schedule(2, 4, 4, 1, 0, 1)
     trainer = MaskedTrainer(
-        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERTS),
+        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERT_SIZES),
         args=trainer_settings(TRAINING, plan, tmp_path, "float32", False),
         train_dataset=Dataset.from_list([{**row, "length": 3} for row in rows]),
         processing_class=shipped("chatml"),
@@ -136,12 +159,12 @@ def test_pairs_have_no_balance_of_experts_in_their_loss(tmp_path):
     row = {"input_ids": [1, 2, 3, 4], "answer_start": 2, "rejected_ids": [5, 6, 7], "length": 4}
     tokenizer, plan = shipped("chatml"), Schedule(1, 1, 1, 1, 0, 1)
     trainer = PreferenceTrainer(
-        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERTS),
+        model=model_of("Qwen3Moe", router_aux_loss_coef=0.5, **EXPERT_SIZES),
         args=preference_settings(TRAINING, dpo, plan, tmp_path, "float32", evaluates=False),
         data_collator=PairCollator(0),
         train_dataset=Dataset.from_list([row] * 2),
         processing_class=tokenizer,
-        peft_config=lora_config(PLAIN, model_of("Qwen3Moe", **EXPERTS), "moe"),
+        peft_config=lora_config(PLAIN, model_of("Qwen3Moe", **EXPERT_SIZES), "moe"),
     )
     batch = trainer.data_collator([row])
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(0.6931, abs=1e-3)
