@@ -1,9 +1,10 @@
 """The memory estimate beside measured peaks: `python bench/memory.py`.
 
 Trains random Qwen2 of three sizes for four steps, full and with LoRA, each in a process of its own,
-with the trainer of this project on rows of one length. The peak is that of the process's resident
+with the trainers of this project on rows of one length. The peak is that of the process's resident
 memory, less what it had after its imports and one step of a tiny model (which loads the code
-that computes). --more adds gradient checkpointing, packed batches, accumulation and other methods.
+that computes). --more adds gradient checkpointing, packed batches, accumulation, other methods,
+preference pairs and a mixture of experts (Qwen3-MoE with 8 of half the width, 2 chosen).
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ TINY = (32, 64, 2, 2, 1, 512)
 KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 KEYS += ("num_key_value_heads", "vocab_size")
 ROWS, LENGTH, STEPS = 8, 256, 4
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2}
+PLAIN = {"lora_dropout": 0}  # experts take no other
+PAIRS = {"dpo": {}, "training": {"per_device_train_batch_size": ROWS // 2}}
 MIB = 2**20
 
 CASES: dict[str, dict[str, Any]] = {
@@ -49,6 +53,16 @@ MORE: dict[str, dict[str, Any]] = {
     "last 2 layers": {"method": "last_n_layers"},
     "ia3": {"method": "ia3"},
     "adalora": {"method": "adalora"},
+    "dpo, lora": {"method": "lora", **PAIRS},
+    "dpo, full": {"method": "full", **PAIRS},
+    "experts, full": {"method": "full", "experts": True},
+    "experts, lora": {"method": "lora", "lora": PLAIN, "experts": True},
+    "experts, lora, checkpointing": {
+        "method": "lora",
+        "lora": PLAIN,
+        "experts": True,
+        "training": {"gradient_checkpointing": True},
+    },
 }
 
 
@@ -60,79 +74,117 @@ def configured(case: dict[str, Any]) -> dict[str, Any]:
     training |= {"per_device_train_batch_size": ROWS, **case.get("training", {})}
     run = {"method": case["method"], "lora": case.get("lora", {}), "training": training}
     run |= {"max_length": LENGTH}
-    return fill_defaults(run, {"properties": schema()["$defs"]["run"]["properties"]})
+    filled = fill_defaults(run, {"properties": schema()["$defs"]["run"]["properties"]})
+    filled["dpo"] = fill_defaults({}, schema()["$defs"]["dpo"]) if "dpo" in case else None
+    return filled
 
 
-def trained(sizes: tuple[int, ...], run: dict[str, Any], ragged: bool, steps: int) -> Any:
-    """Train a random model on random rows, as the stage train_adapter does; return the trainer."""
+def shaped(sizes: tuple[int, ...], experts: bool) -> Any:
+    """Return transformers' config of a model of these sizes."""
+    from transformers import Qwen2Config, Qwen3MoeConfig
+
+    shape = dict(zip(KEYS, sizes, strict=True)) | {"tie_word_embeddings": True}
+    if not experts:
+        return Qwen2Config(**shape)
+    one = {"moe_intermediate_size": shape["intermediate_size"] // 2}
+    one |= {"head_dim": shape["hidden_size"] // shape["num_attention_heads"]}
+    return Qwen3MoeConfig(**shape, **EXPERTS, **one)
+
+
+def drawn(vocabulary: int, ragged: bool) -> list[list[int]]:
+    """Return rows of random tokens."""
+    import torch
+
+    lengths = [LENGTH - (8 * (i % ROWS) if ragged else 0) for i in range(ROWS * 8)]
+    return [torch.randint(2, vocabulary, (n,)).tolist() for n in lengths]
+
+
+def trainer_of(config: Any, run: dict[str, Any], ragged: bool, plan: Any, folder: Path) -> Any:
+    """Return this project's trainer of a random model on random rows."""
     import torch
     from datasets import Dataset
     from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     from sftflow.adapting import prepare
+    from sftflow.methods import METHODS
     from sftflow.packing import packed_rows
+    from sftflow.preferencetrainer import PairCollator, PreferenceTrainer, preference_settings
     from sftflow.trainer import MaskedTrainer, score_trained_positions_only
-    from sftflow.training import Schedule, trainer_settings
+    from sftflow.training import trainer_settings
 
-    shape = dict(zip(KEYS, sizes, strict=True))
-    known = {f"t{i}": i for i in range(shape["vocab_size"])}
-    special = {"pad_token": "t0", "eos_token": "t1"}
+    known = {f"t{i}": i for i in range(config.vocab_size)}
     words = Tokenizer(models.WordLevel(known))
+    special = {"pad_token": "t0", "eos_token": "t1"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **special)
     torch.manual_seed(0)
     score_trained_positions_only()
-    model = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True))
-    adapter = prepare(model, run, "random", 100, "")
-    packed = run["training"]["batching"] == "packed"
-    lengths = [LENGTH - (8 * (i % ROWS) if ragged else 0) for i in range(ROWS * 8)]
-    draws = [torch.randint(2, shape["vocab_size"], (n,)).tolist() for n in lengths]
-    rows = [{"input_ids": ids, "labels": ids, "length": len(ids)} for ids in draws]
+    model = AutoModelForCausalLM.from_config(config)
+    training, rows = run["training"], drawn(config.vocab_size, ragged)
+    parts = {"model": model, "processing_class": tokenizer}
+    parts["peft_config"] = prepare(model, run, "random", 100, "")
+    if run["dpo"]:
+        pairs = [{"input_ids": ids, "rejected_ids": ids[1:], "answer_start": 1} for ids in rows]
+        pairs = [{**pair, "length": len(pair["input_ids"])} for pair in pairs]
+        plain = METHODS[run["method"]].plain
+        return PreferenceTrainer(
+            **parts,
+            args=preference_settings(training, run["dpo"], plan, folder, "float32", False),
+            data_collator=PairCollator(0),
+            ref_model=AutoModelForCausalLM.from_config(config) if plain else None,
+            train_dataset=Dataset.from_list(pairs),
+        )
+    packed = training["batching"] == "packed"
+    labelled = [{"input_ids": ids, "labels": ids, "length": len(ids)} for ids in rows]
+    return MaskedTrainer(
+        **parts,
+        args=trainer_settings(training, plan, folder, "float32", False),
+        data_collator=packed_rows(model, tokenizer, "random") if packed else None,
+        train_dataset=Dataset.from_list(labelled),
+    )
+
+
+def train(config: Any, run: dict[str, Any], ragged: bool, steps: int) -> None:
+    """Train a random model on random rows, as the stages do."""
+    from sftflow.training import Schedule
+
     with tempfile.TemporaryDirectory() as folder:
         plan = Schedule(steps, steps, steps, steps + 1, 0, 1)
-        settings = trainer_settings(run["training"], plan, Path(folder), "float32", False)
-        settings.save_strategy = "no"
-        trainer = MaskedTrainer(
-            model=model,
-            args=settings,
-            data_collator=packed_rows(model, tokenizer, "random") if packed else None,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=adapter,
-        )
+        trainer = trainer_of(config, run, ragged, plan, Path(folder))
+        trainer.args.save_strategy = "no"
         trainer.kept_order = "as_is"
         trainer.batching = run["training"]["batching"]
         trainer.train()
-    return trainer
 
 
-def measure(asked: dict[str, Any]) -> dict[str, int]:
+def measure(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a training took at its peak, and the estimate (bytes)."""
     from sftflow.memoryestimate import estimated
-    from sftflow.modelshape import made_config, shape_of
+    from sftflow.modelshape import shape_of
     from sftflow.peakmemory import Peak
 
-    run, sizes = configured(asked), SIZES[asked["size"]]
-    trained(TINY, run, False, 1)
+    run, ragged, experts = configured(asked), asked.get("ragged", False), asked.get("experts")
+    config = shaped(SIZES[asked["size"]], experts)
+    train(shaped(TINY, experts), run, False, 1)
     peak = Peak()
-    trained(sizes, run, asked.get("ragged", False), STEPS)
-    shape = shape_of(made_config(dict(zip(KEYS, sizes, strict=True))))
-    estimate = estimated(shape, run, "float32", "cpu", padded=asked.get("ragged", False))
+    train(config, run, ragged, STEPS)
+    estimate = estimated(shape_of(config.to_dict()), run, "float32", "cpu", padded=ragged)
     return {"peak": peak.bytes(), "estimate": estimate.told()}
 
 
 def main() -> None:
     """Measure each case in its own process and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--more", action="store_true", help="more cases, on 15M")
+    parser.add_argument("--more", action="store_true", help="more cases")
     parser.add_argument("--only", nargs="*", help="names of cases")
+    parser.add_argument("--size", choices=SIZES, default="15M", help="of the cases of --more")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         sys.stdout.write(json.dumps(measure(args.one)))
         return
     cases = [(size, name, case) for size in SIZES for name, case in CASES.items()]
-    cases += [("15M", name, case) for name, case in MORE.items()] if args.more else []
+    cases += [(args.size, name, case) for name, case in MORE.items()] if args.more else []
     say("| model | training | measured MiB | estimate MiB | estimate / measured |")
     say("|---|---|---|---|---|")
     for size, name, case in cases:

@@ -69,6 +69,7 @@ rule train_preferences:
         code=code("train_preferences"),
         packages=packages("train"),
         spec=train_spec,
+        memory=memory_check,
         trackers=run_trackers,
         templated=templated_folder,
         start=start_folder,
@@ -79,4 +80,5 @@ rule train_preferences:
         " --adapter {output.adapter} --history {output.history} --samples {output.samples}"
         " --preferences {output.preferences} --checkpoints {params.checkpoints}"
         " --manifest {output.manifest} --code {params.code}"
+        " --memory {params.memory:q}"
         " --report-to {params.trackers} --trackers results/trackers"

@@ -46,7 +46,8 @@ def unfit_runs():
     """Return what is to be said of the trainings that are due."""
     # At its end a dry run takes each job for finished.
     due = workflow.dag.needrun_jobs(exclude_finished=False)
-    jobs = [job for job in due if job.rule.name == "train_adapter"]
+    trainings = ("train_adapter", "train_preferences")
+    jobs = [job for job in due if job.rule.name in trainings]
     devices = {j.wildcards.run: training_device(j) for j in jobs}
     found = [
         memoryfit.fit(CONFIG, run, device)

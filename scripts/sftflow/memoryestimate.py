@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sftflow.expertmemory import expert_activations, expert_adapters, expert_copies
 from sftflow.methods import METHODS
 from sftflow.modelshape import Shape
 
@@ -72,9 +73,8 @@ def trained_parameters(shape: Shape, run: Mapping[str, Any]) -> int:
         return shape.layers * shape.layer_biases
     if method in ("prefix", "prompt", "p_tuning"):
         return _vectors(shape, run)
-    return shape.layers * sum(
-        _adapter(run, name, *shape.linears[name]) for name in adapted(shape, run)
-    )
+    inside = sum(_adapter(run, name, *shape.linears[name]) for name in adapted(shape, run))
+    return shape.layers * (inside + expert_adapters(shape, run))
 
 
 def _vectors(shape: Shape, run: Mapping[str, Any]) -> int:
@@ -122,12 +122,14 @@ def weight_bytes(shape: Shape, run: Mapping[str, Any], dtype: str) -> int:
     """Return the bytes of all weights, the trained ones included.
 
     Weights of the model itself that are trained are float32, and beside them lies what autocast
-    computes with in 16 bits; frozen ones are of ``dtype``, adapters float32.
+    computes with in 16 bits, and with dpo the model that they began as; frozen ones are of
+    ``dtype``, adapters float32.
     """
     trained, size = trained_parameters(shape, run), BYTES[dtype]
     if METHODS[run["method"]].plain:
         cast = trained if run["method"] != "bitfit" else 0
-        return 4 * shape.parameters + (2 * cast if size == 2 else 0)
+        models = 2 if run.get("dpo") else 1  # the reference is a second one
+        return 4 * models * shape.parameters + (2 * cast if size == 2 else 0)
     inside = shape.layers * shape.layer_weights
     if run["method"] == "qlora":
         return int(NF4_BYTES * inside + size * (shape.parameters - inside)) + 4 * trained
@@ -144,14 +146,16 @@ def layer_activations(
     """
     size, plain = BYTES[dtype], METHODS[run["method"]].plain
     trains_norms = run["method"] in ("full", "last_n_layers")
-    norms = shape.layer_norms // shape.hidden
-    kept = norms * shape.hidden * 4  # what RMSNorm squares, in float32 whatever the model is
+    normed = shape.norms * shape.hidden + (shape.queries + shape.keys if shape.qk_norm else 0)
+    kept = normed * 4  # what RMSNorm squares, in float32 whatever the model is
     if trains_norms:
-        kept += norms * shape.hidden * (4 if plain else size)
+        kept += normed * (4 if plain else size)
     kept += 2 * (shape.queries + (shape.queries if padded_to else shape.keys)) * size
     kept += (padded_to or 0) * size
-    kept += 4 * shape.heads + 4 * norms  # sums of softmax and of squares
+    sums = {"head": shape.heads + shape.kv_heads, "all": 2}.get(shape.qk_norm, 0) + shape.norms
+    kept += 4 * (shape.heads + sums)  # of softmax and of squares
     kept += 3 * shape.intermediate * size  # gate, its activation, up
+    kept += expert_activations(shape, run, size)
     return kept + _inputs(shape, run, size, device)
 
 
@@ -201,9 +205,15 @@ def activations(
         layers = min(run["last_n_layers"]["n"], layers)
     ends = shape.hidden * (4 + BYTES[dtype] + 4)  # norm after the layers, what the head scores
     whole = HOLES if device == "cpu" else 0
-    if run["training"]["gradient_checkpointing"]:
-        return int(tokens * (layers * shape.hidden * BYTES[dtype] + (1 + whole) * one + ends))
-    return int(tokens * ((layers + whole) * one + ends))
+    checkpoints = run["training"]["gradient_checkpointing"]
+    copies = expert_copies(shape, run, BYTES[dtype], 1 if checkpoints else layers)
+    if run.get("dpo"):  # the reference's forward, while the policy's activations are there
+        ends += (2 * shape.hidden + 3 * shape.intermediate) * BYTES[dtype]
+    if checkpoints:
+        kept = layers * shape.hidden * BYTES[dtype] + (1 + whole) * one + ends
+    else:
+        kept = (layers + whole) * one + ends
+    return int(tokens * kept) + copies
 
 
 def head_bytes(shape: Shape, run: Mapping[str, Any], dtype: str, device: str, scored: int) -> int:
@@ -212,6 +222,15 @@ def head_bytes(shape: Shape, run: Mapping[str, Any], dtype: str, device: str, sc
     tile = min(scored, TILE_TOKENS) * min(shape.vocabulary, TILE_VOCABULARY) * size
     gradient = 4 * shape.vocabulary * shape.hidden if run["method"] == "full" else 0
     return int(TILES[device] * tile) + gradient
+
+
+def _of_pairs(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run on pairs as what it computes: both answers of each, without dropout."""
+    training = run["training"]
+    rows = 2 * training["per_device_train_batch_size"]
+    options = METHODS[run["method"]].options
+    plain = {options: {**run[options], "lora_dropout": 0}} if options in ("lora", "adalora") else {}
+    return {**run, **plain, "training": {**training, "per_device_train_batch_size": rows}}
 
 
 def estimated(
@@ -230,6 +249,7 @@ def estimated(
     it is for a full batch of rows of max_length that carry loss everywhere: nothing can be more.
     ``padded`` is whether its rows are of several lengths, None as the batches of the run may be.
     """
+    run = _of_pairs(run) if run.get("dpo") else run
     training, launch = run["training"], run["launch"]
     rows = training["per_device_train_batch_size"] if rows is None else rows
     length = run["max_length"] if length is None else length

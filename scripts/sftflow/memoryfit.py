@@ -106,8 +106,7 @@ def fit(
 ) -> Fit | None:
     """Return what is to be said of a run's memory; None if it fits or nothing can be known."""
     entry = config["runs"][run]
-    asked = entry["check_memory"] and entry["dpo"] is None  # of pairs there is no estimate
-    shape = base_shape(config, run, results) if asked else None
+    shape = base_shape(config, run, results) if entry["check_memory"] else None
     if shape is None:
         return None
     found = expected(shape, entry, device.kind)
@@ -136,7 +135,7 @@ def _gib(size: int) -> str:
 def what_fits(shape: Shape, run: Mapping[str, Any], device: Device) -> str:
     """Name what would make a run fit, the mildest first, with its estimate."""
     found: list[str] = []
-    for ways in smaller(run, device.kind):
+    for ways in smaller(run, device.kind, shape.experts is not None):
         for said, changed in ways:
             peak = expected(shape, changed, device.kind).peak
             if peak <= device.size:
@@ -146,10 +145,10 @@ def what_fits(shape: Shape, run: Mapping[str, Any], device: Device) -> str:
     return f"what would fit: {'; '.join([*found[:MOST_WAYS], largest])}"
 
 
-def smaller(run: Mapping[str, Any], kind: str) -> Iterator[Iterator[Way]]:
+def smaller(run: Mapping[str, Any], kind: str, is_mixture: bool = False) -> Iterator[Iterator[Way]]:
     """Yield ways of training a run in less memory, each from its mildest form on.
 
-    The first two leave the result as it is but for rounding.
+    The first two leave the result as it is but for rounding. Experts take no dropout of LoRA.
     """
     yield _fewer_rows(run)
     yield _recomputed(run)
@@ -157,6 +156,9 @@ def smaller(run: Mapping[str, Any], kind: str) -> Iterator[Iterator[Way]]:
     plain = METHODS[run["method"]].plain
     for method in ("lora",) * plain + ("qlora",) * (kind == "cuda" and run["method"] != "qlora"):
         changed, said = _with_method(run, method), f"method: {method}"
+        if is_mixture:
+            changed["lora"] = {**changed["lora"], "lora_dropout": 0}
+            said += " with lora.lora_dropout: 0"
         forms = ((f"{said}, {more}", form) for more, form in _recomputed(changed))
         yield itertools.chain([(said, changed)], forms)
 

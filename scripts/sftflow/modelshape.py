@@ -12,7 +12,8 @@ from typing import Any
 
 #: model_type -> what differs from Llama: norms of width hidden_size in a layer, norms of queries
 #: and keys (each of ``head``, one weight per channel of a head, or ``all``, one per channel),
-#: biases of queries, keys and values, whether input and output embeddings are one by default.
+#: biases of queries, keys and values, whether input and output embeddings are one by default; of a
+#: mixture the key that says how wide an expert is.
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "mistral": {},
@@ -25,8 +26,37 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma": {"tied": True, "head_dim": 256},
     "gemma2": {"tied": True, "head_dim": 256, "norms": 4},
     "gemma3_text": {"tied": True, "head_dim": 256, "norms": 4, "qk_norm": "head"},
+    "mixtral": {"experts": "intermediate_size"},
+    "olmoe": {"qk_norm": "all", "experts": "intermediate_size"},
+    "qwen3_moe": {"qk_norm": "head", "experts": "moe_intermediate_size"},
 }
 BIASED = ("llama", "granite", "qwen3", "olmo2", "smollm3", "gemma", "gemma2", "gemma3_text")
+BIASED += ("olmoe", "qwen3_moe")
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The experts of a layer, each a gated MLP, and how many of them a token passes."""
+
+    count: int
+    chosen: int
+    width: int  # of one
+    hidden: int
+
+    @property
+    def gate_up(self) -> int:
+        """Return the numbers of the parameter that holds all their gates and ups."""
+        return self.count * self.hidden * 2 * self.width
+
+    @property
+    def down(self) -> int:
+        """Return the numbers of the parameter that holds all their downs."""
+        return self.count * self.width * self.hidden
+
+    @property
+    def router(self) -> int:
+        """Return the numbers of what chooses among them."""
+        return self.count * self.hidden
 
 
 @dataclass(frozen=True)
@@ -38,12 +68,14 @@ class Shape:
     heads: int
     kv_heads: int
     head_dim: int
-    intermediate: int
+    intermediate: int  # width of the MLP; of a mixture that of all experts that a token passes
     vocabulary: int
     tied: bool  # the output head is the matrix of the embeddings
     linears: Mapping[str, tuple[int, int]]  # name -> inputs, outputs; of one layer
     layer_biases: int  # numbers, of one layer
-    layer_norms: int  # numbers, of one layer
+    norms: int  # of width hidden, in one layer
+    qk_norm: str  # queries and keys are normed by head, all at once, or not: ""
+    experts: Experts | None = None
 
     @property
     def queries(self) -> int:
@@ -56,14 +88,22 @@ class Shape:
         return self.kv_heads * self.head_dim
 
     @property
+    def layer_norms(self) -> int:
+        """Return the numbers in the norms of one layer."""
+        each = {"head": 2 * self.head_dim, "all": self.queries + self.keys}
+        return self.norms * self.hidden + each.get(self.qk_norm, 0)
+
+    @property
     def layer_weights(self) -> int:
-        """Return the numbers in the linear layers of one layer, biases apart."""
+        """Return the numbers in the linear layers of one layer, biases apart; experts are none."""
         return sum(inputs * outputs for inputs, outputs in self.linears.values())
 
     @property
     def layer_parameters(self) -> int:
         """Return the numbers of one layer."""
-        return self.layer_weights + self.layer_biases + self.layer_norms
+        experts = self.experts
+        stacked = experts.gate_up + experts.down + experts.router if experts else 0
+        return self.layer_weights + stacked + self.layer_biases + self.layer_norms
 
     @property
     def embeddings(self) -> int:
@@ -92,44 +132,67 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
             "intermediate": int(config["intermediate_size"]),
             "vocabulary": int(config["vocab_size"]),
         }
+        experts = _experts(config, family["experts"]) if "experts" in family else None
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     if min(sizes.values()) < 1:
         return None
+    if experts:
+        sizes["intermediate"] = experts.chosen * experts.width
     tied = config.get("tie_word_embeddings")
-    return _shape(config, family, sizes, bool(family.get("tied") if tied is None else tied))
+    return Shape(
+        **sizes,
+        tied=bool(family.get("tied") if tied is None else tied),
+        linears=_linears(family, sizes),
+        layer_biases=_biases(config, family, sizes),
+        norms=family.get("norms", 2),
+        qk_norm=family.get("qk_norm", ""),
+        experts=experts,
+    )
 
 
-def _shape(
-    config: Mapping[str, Any], family: Mapping[str, Any], sizes: dict[str, int], tied: bool
-) -> Shape:
+def _experts(config: Mapping[str, Any], width: str) -> Experts:
+    """Return the experts of every layer; raise ValueError if some layers have none."""
+    if config.get("decoder_sparse_step") not in (None, 1) or config.get("mlp_only_layers"):
+        raise ValueError("layers differ")
+    count = config.get("num_experts") or config.get("num_local_experts")
+    sizes = (count, config["num_experts_per_tok"], config[width], config["hidden_size"])
+    if min(map(int, sizes)) < 1:
+        raise ValueError("no experts")
+    return Experts(*map(int, sizes))
+
+
+def _linears(family: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     hidden, wide, head = sizes["hidden"], sizes["intermediate"], sizes["head_dim"]
     queries, keys = sizes["heads"] * head, sizes["kv_heads"] * head
     if family.get("fused"):
-        linears = {
+        return {
             "qkv_proj": (hidden, queries + 2 * keys),
             "o_proj": (queries, hidden),
             "gate_up_proj": (hidden, 2 * wide),
             "down_proj": (wide, hidden),
         }
-    else:
-        linears = {
-            "q_proj": (hidden, queries),
-            "k_proj": (hidden, keys),
-            "v_proj": (hidden, keys),
-            "o_proj": (queries, hidden),
-            "gate_proj": (hidden, wide),
-            "up_proj": (hidden, wide),
-            "down_proj": (wide, hidden),
-        }
+    attention = {
+        "q_proj": (hidden, queries),
+        "k_proj": (hidden, keys),
+        "v_proj": (hidden, keys),
+        "o_proj": (queries, hidden),
+    }
+    if "experts" in family:
+        return attention
+    mlp = {"gate_proj": (hidden, wide), "up_proj": (hidden, wide), "down_proj": (wide, hidden)}
+    return attention | mlp
+
+
+def _biases(config: Mapping[str, Any], family: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    hidden, head = sizes["hidden"], sizes["head_dim"]
+    queries, keys = sizes["heads"] * head, sizes["kv_heads"] * head
     biases = queries + 2 * keys if family.get("qkv_bias") else 0
     if config["model_type"] in BIASED and config.get("attention_bias"):
         biases += queries + 2 * keys + hidden
     if config["model_type"] in BIASED and config.get("mlp_bias"):
-        biases += 2 * wide + hidden
-    norms = family.get("norms", 2) * hidden
-    norms += {"head": 2 * head, "all": queries + keys}.get(family.get("qk_norm", ""), 0)
-    return Shape(**sizes, tied=tied, linears=linears, layer_biases=biases, layer_norms=norms)
+        biases += 2 * sizes["intermediate"] + hidden
+    return biases
 
 
 def made_config(make: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import random
 import shutil
 import sys
 
+import plain_trl
 import pytest
 import training_fixture as toy
 
@@ -119,6 +120,23 @@ def test_a_method_learns(trained, folder, name):
         .joinpath("config.json" if plain else "adapter_config.json")
         .read_text()
     )
+
+
+def test_a_training_is_that_of_plain_trl_to_the_bit(trained, folder):
+    """Tokens, masks, losses, gradients, rates and weights, with dropout and accumulated batches."""
+    from safetensors.torch import load_file
+
+    rows = (f"{toy.TEMPLATED}/train.parquet", "results/datasets/toy/train.parquet")
+    log, weights, same = plain_trl.supervised(spec_of("lora"), *rows, steps=12)
+    assert same and all(same)
+    lines = (folder / "results/runs/lora/history.csv").read_text().splitlines()
+    ours = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    for key in ("loss", "learning_rate", "grad_norm"):
+        assert [float(row[key]) for row in ours] == [entry[key] for entry in log], key
+    kept = load_file(folder / "results/runs/lora/adapter/adapter_model.safetensors")
+    assert trained["lora"]["counts"]["kept_step"] == 12  # the best is the last
+    assert set(kept) == set(weights)
+    assert all(kept[name].equal(weights[name]) for name in kept)
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, *(n for n in OTHERS if METHODS[n].merges)])

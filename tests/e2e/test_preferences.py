@@ -5,6 +5,7 @@ import json
 import random
 from pathlib import Path
 
+import plain_trl
 import pytest
 import training_fixture as toy
 from ranks import Ranks
@@ -161,6 +162,19 @@ def test_rewards_are_those_of_an_independent_computation(measured):
     assert sum(margins) / len(margins) == pytest.approx(
         measured["reward_margin"]["value"], abs=1e-4
     )
+
+
+def test_a_training_is_that_of_plain_trl_to_the_bit(measured):
+    from safetensors.torch import load_file
+
+    spec = {**toy.SPEC, "training": TRAINING, "dpo": DPO}
+    log, weights = plain_trl.preferring(spec, f"{TEMPLATED}/train.parquet", steps=4)
+    names = {"loss": "loss", "grad_norm": "grad_norm", "reward_margin": "rewards/margins"}
+    names |= {"chosen_reward": "rewards/chosen", "reward_accuracy": "rewards/accuracies"}
+    for ours, theirs in names.items():
+        assert [float(row[ours]) for row in course("one")] == [entry[theirs] for entry in log], ours
+    kept = load_file("results/runs/one/adapter/adapter_model.safetensors")
+    assert all(kept[name].equal(weights[name]) for name in kept)
 
 
 def test_tokens_are_ours_and_not_those_of_a_second_rendering(folder):

@@ -3,6 +3,7 @@
 import pytest
 
 from sftflow.config import fill_defaults, schema
+from sftflow.expertmemory import expert_copies
 from sftflow.memoryestimate import (
     estimated,
     layer_activations,
@@ -74,11 +75,33 @@ def test_trained_numbers_are_those_of_the_method_itself(name):
     assert trained_parameters(SHAPE, one) == trained
 
 
-def kept_of_a_layer(one, padded):
+KINDS = {
+    "Qwen2": {},
+    "Llama": {},
+    "Qwen3": {"head_dim": 8},
+    "Olmo2": {},
+    "Qwen3Moe": {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    "Mixtral": {"num_local_experts": 6, "num_experts_per_tok": 2},
+    "Olmoe": {"num_experts": 6, "num_experts_per_tok": 3},
+}
+MIXTURES = ("Qwen3Moe", "Mixtral", "Olmoe")
+NO_DROPOUT = {"lora": {"lora_dropout": 0}}
+
+
+def model_of(kind="Qwen2", layers=2):
+    """Return a random model of CONFIG's sizes, and its shape as config.json tells it."""
+    import transformers
+
+    sizes = {k: v for k, v in CONFIG.items() if k != "model_type"}
+    sizes |= {**KINDS[kind], "num_hidden_layers": layers, "tie_word_embeddings": False}
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    return getattr(transformers, f"{kind}ForCausalLM")(config), shape_of(config.to_dict())
+
+
+def kept_of_a_layer(one, padded, kind="Qwen2"):
     """Return the bytes that autograd really keeps of a layer for a token: of 3 layers less 2."""
     import torch
     from peft import get_peft_model
-    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from sftflow.adapting import prepare
 
@@ -87,8 +110,7 @@ def kept_of_a_layer(one, padded):
     mask = torch.ones_like(ids)
     mask[0, 9:] = 0 if padded else 1
     for layers in (2, 3):
-        sizes = {k: v for k, v in CONFIG.items() if k != "model_type"}
-        model = Qwen2ForCausalLM(Qwen2Config(**{**sizes, "num_hidden_layers": layers}))
+        model, _ = model_of(kind, layers)
         adapter = prepare(model, one, "small", 100, "")
         (model if adapter is None else get_peft_model(model, adapter)).train()
         weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -108,12 +130,66 @@ def kept_of_a_layer(one, padded):
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(
     ("method", "more"),
-    [("full", {}), ("bitfit", {}), ("lora", {}), ("lora", {"lora": {"lora_dropout": 0}})],
+    [("full", {}), ("bitfit", {}), ("lora", {}), ("lora", NO_DROPOUT)],
 )
 def test_activations_of_a_layer_are_what_autograd_keeps(method, more, padded):
     one = run(method, **more)
     counted = layer_activations(SHAPE, one, "float32", "cpu", 16 if padded else None)
     assert counted == kept_of_a_layer(one, padded)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Qwen2"])
+def test_activations_of_other_families_are_too(kind, method):
+    """LoRA on experts keeps a copy of their weights of each layer: one layer more has one more."""
+    one, shape = run(method, **(NO_DROPOUT if method == "lora" else {})), model_of(kind)[1]
+    counted = layer_activations(shape, one, "float32", "cpu", None)
+    copies = expert_copies(shape, one, 4, 3) - expert_copies(shape, one, 4, 2)
+    assert counted + copies / 64 == pytest.approx(kept_of_a_layer(one, False, kind), rel=0.005)
+    assert (copies > 0) == (kind in MIXTURES and method == "lora")
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [
+        *((kind, "all-linear") for kind in MIXTURES),
+        ("Mixtral", ["q_proj", "w2"]),
+        ("Qwen3Moe", ["gate", "gate_proj", "up_proj"]),
+    ],
+)
+def test_adapters_of_experts_are_counted(kind, targets):
+    from peft import get_peft_model
+
+    from sftflow.adapting import prepare
+
+    one = run(lora={"r": 3, "lora_dropout": 0, "target_modules": targets})
+    model, shape = model_of(kind)
+    assert shape.parameters == model.num_parameters()
+    adapted = get_peft_model(model, prepare(model, one, "small", 100, ""))
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert trained_parameters(shape, one) == trained
+
+
+def test_four_bits_hold_no_experts():
+    """bitsandbytes takes linear layers; stacked experts stay as they are."""
+    shape = model_of("Mixtral")[1]
+    one = run("qlora", lora={"r": 2, "lora_dropout": 0, "target_modules": ["q_proj"]})
+    rest = 2 * (shape.parameters - 2 * 3072)
+    assert weight_bytes(shape, one, "bfloat16") == int(2 * 3072 * 4.127 / 8 + rest) + 4 * 256
+
+
+def test_pairs_have_twice_the_rows_and_full_training_a_reference():
+    for method in ("lora", "full"):
+        alone, pairs = run(method, **NO_DROPOUT) if method == "lora" else run(method), run(method)
+        pairs["dpo"] = {"beta": 0.1}  # switches dropout off
+        twice = {**alone, "training": {**alone["training"], "per_device_train_batch_size": 16}}
+        one, two = (estimated(SHAPE, each, "float32", "cuda") for each in (twice, pairs))
+        assert two.rows == 16
+        reference = 4 * PARAMETERS if method == "full" else 0
+        assert two.weights == one.weights + reference
+        working = 16 * two.length * (2 * 32 + 3 * 64) * 4  # of the reference's forward
+        assert two.activations == pytest.approx(one.activations + working, rel=1e-6)
+        assert (two.gradients, two.optimizer) == (one.gradients, one.optimizer)
 
 
 def test_full_training_in_float32_has_sixteen_bytes_a_parameter():

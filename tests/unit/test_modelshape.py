@@ -30,7 +30,7 @@ def built(family, **more):
 def test_every_weight_is_counted(family):
     import torch
 
-    wide = {"head_dim": 12} if family == "qwen2" else {}  # Qwen2 takes hidden_size / heads
+    wide = {"head_dim": 12} if family in ("qwen2", "olmoe") else {}  # they take hidden_size / heads
     model, config = built(family, **wide)
     shape = shape_of(config)
     assert shape.parameters == model.num_parameters()

@@ -17,6 +17,9 @@ def too_large(config):
     small = config["runs"]["tickets-lora"]
     kept = {"dataset": "tickets", "max_length": 256, "training": small["training"]}
     config["runs"]["huge-full"] = {"base": "huge", **kept, **FULL}
+    config["sources"]["pairs"] = {"path": "data/preferences_sample.json", "format": "preference"}
+    config["datasets"]["pairs"] = {"sources": ["pairs"]}
+    config["runs"]["huge-pairs"] = {**kept, **FULL, "base": "huge", "dataset": "pairs", "dpo": {}}
     config["runs"]["unchecked"] = {"base": "huge", **kept, **FULL, "check_memory": False}
 
 
@@ -24,10 +27,11 @@ def test_a_dry_run_tells_what_cannot_fit_below_its_plan(tmp_path):
     options = ("--configfile", project(tmp_path, too_large), "--directory", tmp_path / "work")
     done = snakemake("-n", *options)
     assert done.returncode == 0, done.stderr
-    *_, last = done.stderr.splitlines()
-    assert last.startswith("memory: runs.huge-full can't fit: weights (")
-    assert ", and this machine has " in last or ", and the GPU has " in last
-    assert done.stderr.count("memory: ") == 1  # not of tickets-lora, nor of what is not checked
+    *_, first, second = done.stderr.splitlines()
+    for last, name in ((first, "full"), (second, "pairs")):
+        assert last.startswith(f"memory: runs.huge-{name} can't fit: weights (")
+        assert ", and this machine has " in last or ", and the GPU has " in last
+    assert done.stderr.count("memory: ") == 2  # not of tickets-lora, nor of what is not checked
 
 
 def test_a_run_that_cannot_fit_starts_no_job(tmp_path):
