@@ -74,10 +74,13 @@ def supervised(spec, templated, dataset, steps):
     rows = rows_of(templated)
     talks = [{"messages": [plain(turn) for turn in known[row["id"]]]} for row in rows]
     training = spec["training"]
+    # An evaluation draws a random number: without it, dropout would have others after it.
+    evaluated = {"eval_strategy": "steps", "eval_steps": training["eval_steps"]}
     trainer = ordered(SFTTrainer, [row["length"] for row in rows], training)(
         model=AutoModelForCausalLM.from_pretrained(MODEL),
-        args=SFTConfig(**settings(training, steps), assistant_only_loss=True),
+        args=SFTConfig(**settings(training, steps), **evaluated, assistant_only_loss=True),
         train_dataset=Dataset.from_list(talks),
+        eval_dataset=Dataset.from_list(talks[:1]),
         processing_class=AutoTokenizer.from_pretrained(MODEL),
         peft_config=adapter(spec["lora"]),
     )
