@@ -45,6 +45,7 @@ class Estimate:
     other: int  # EWC's Fisher information, the sum of averaged weights
     rows: int
     length: int  # tokens of the longest row
+    accumulated: bool  # gradients of an earlier batch lie there from the beginning
 
     @property
     def least(self) -> int:
@@ -53,8 +54,13 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """Return the most that is in use at a time."""
-        return self.least + self.activations + self.head + self.other
+        """Return the most that is in use at a time.
+
+        Within one batch gradients come as activations go: not both are whole at a time.
+        """
+        moving = self.activations + self.head
+        both = moving + self.gradients if self.accumulated else max(moving, self.gradients)
+        return self.weights + self.optimizer + self.other + both
 
     def told(self) -> dict[str, int]:
         """Return the parts, their sum and the lower bound, as a manifest has them."""
@@ -273,4 +279,5 @@ def estimated(
         other=other,
         rows=rows,
         length=length,
+        accumulated=training["gradient_accumulation_steps"] > 1,
     )

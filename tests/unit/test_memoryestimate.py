@@ -248,8 +248,20 @@ def test_processes_share_what_their_strategy_shares(strategy, weights, moments):
     assert shared.activations == alone.activations
 
 
-def test_parts_make_the_peak():
-    told = estimated(SHAPE, run("full"), "float32", "cpu").told()
-    parts = ("weights", "gradients", "optimizer", "activations", "head", "other")
-    assert told["peak"] == sum(told[part] for part in parts)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_parts_make_the_peak(steps):
+    """Gradients come as activations go, unless those of an earlier batch are there already."""
+    told = estimated(
+        SHAPE, run("full", {"gradient_accumulation_steps": steps}), "float32", "cpu"
+    ).told()
+    moving = told["activations"] + told["head"]
+    both = moving + told["gradients"] if steps == 2 else moving
+    assert told["peak"] == told["weights"] + told["optimizer"] + told["other"] + both
+    assert moving > told["gradients"]
     assert told["least"] < told["peak"]
+
+
+def test_short_batches_leave_the_gradients_at_the_peak():
+    one = run("full", {"gradient_accumulation_steps": 1})
+    found = estimated(SHAPE, one, "float32", "cuda", rows=1, length=1)
+    assert found.peak == found.least
