@@ -24,6 +24,7 @@ from sftflow.devices import gpu_count, vllm_package
 from sftflow.embeddingfolders import embedding_files
 from sftflow.jobs import set_job_environment
 from sftflow.kubernetesjobs import share_the_volume
+from sftflow.lifelines import end_jobs_with_workflow
 from sftflow.longspecs import packed
 from sftflow.manifests import canonical_json, sha256_json
 from sftflow.modelfolders import model_parts
@@ -89,6 +90,7 @@ LIGHT = (
 )
 
 set_job_environment(workflow.basedir, CONFIG["root"])
+end_jobs_with_workflow()
 keep_slurm_jobs()
 share_the_volume()
 remember_trees(tree_memory(Path("results/.cache")))
