@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from sftflow import cutoff, generators, plan, rawfiles
+from sftflow.atwork import begin_work
 from sftflow.codegraph import (
     code_digest,
     package_versions,
@@ -33,7 +34,7 @@ from sftflow.promptfile import read_prompts
 from sftflow.slurmjobs import keep_slurm_jobs
 from sftflow.stage import StageError
 from sftflow.suites import folder_tasks, named_files
-from sftflow.workfolder import check_writable, hold_folder
+from sftflow.workfolder import check_writable
 
 check_writable(os.getcwd())
 
@@ -137,12 +138,8 @@ wildcard_constraints:
 
 
 onstart:
-    holder = hold_folder("results/.lock") if workflow.is_main_process else None
-    if holder:
-        sys.exit(
-            f"another run ({holder}) is at work in {os.getcwd()}; "
-            "wait for it or use --directory for a folder of your own"
-        )
+    if workflow.is_main_process:
+        begin_work()
     if workflow.is_main_process and (
         fault := untrainable_here() or unserved_here()
     ):
