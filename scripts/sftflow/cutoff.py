@@ -31,7 +31,7 @@ from snakemake.logging import logger
 
 from sftflow.dagjobs import describe, is_service, jobs_of, wildcards_of
 from sftflow.digests import Digests
-from sftflow.keeping import keep_results
+from sftflow.keeping import keep_results, recorded, restore_former
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
 from sftflow.reasons import keep_snapshots, sentence, told, told_missing
@@ -178,6 +178,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     finish = DAG.finish
 
     async def update_needrun(dag: Any, create_inventory: bool = False) -> None:  # noqa: ARG001
+        restore_former(dag.jobs)
         put_in_place(dag, plan(dag, judgement))
         if path := os.environ.get("SFTFLOW_PLAN"):
             write_json(path, explained(dag, judgement))
@@ -186,7 +187,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         if not workflow.dryrun:
             for one in jobs_of(job):
                 if not one.is_norun and not is_service(one):
-                    judgement.record(one)
+                    recorded(judgement.record, one)
         await finish(dag, job, **options)
         if not workflow.dryrun:
             await spare(dag, judgement, finish)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 TAIL_BYTES = 1 << 16
 BEGAN = b" INFO sftflow: argv: "
+# The last word of a library that got no memory, before it ends its process.
+NO_MEMORY = (b"std::bad_alloc", b"Cannot allocate memory", b"Memory allocation still failed")
 WORDS = (b" ERROR sftflow: ", b"Traceback (most recent call last)", b"error: ")
 
 
-def ended_without_a_word(logs: Iterable[str]) -> str | None:
-    """Return the log of a stage that was cut off: it began, and it names no error.
+def cut_off(logs: Iterable[str]) -> str | None:
+    """Return a sentence about a stage that was cut off: it began, and its log names no error.
 
     So ends what is killed (SIGKILL), by the kernel for lack of memory more often than not.
     """
@@ -24,6 +26,15 @@ def ended_without_a_word(logs: Iterable[str]) -> str | None:
                 tail = file.read()
         except OSError:
             continue
-        if BEGAN in head and not any(word in tail for word in WORDS):
-            return log
+        if BEGAN not in head or any(word in tail for word in WORDS):
+            continue
+        if any(sign in tail for sign in NO_MEMORY):
+            return (
+                "got no more memory; close other programs, or raise its limit (ulimit -v, mem_mb "
+                f"of a cluster's job); see {log}"
+            )
+        return (
+            "was killed, for its log ends without an error: by a time limit, by somebody, or "
+            f"because the machine was out of memory; see {log} and dmesg"
+        )
     return None

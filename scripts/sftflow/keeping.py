@@ -2,22 +2,28 @@
 
 ``keep_results`` replaces two methods of Snakemake's jobs, in every process that has to do with
 one: the one that plans and, on a cluster, the one in the batch script and the one that starts the
-shell command. Made for the Snakemake that cutoff.py names.
+shell command. No result rests on Snakemake's own notes about jobs (.snakemake/metadata), so a disk
+that takes no more of them fails no job. Made for the Snakemake that cutoff.py names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake.logging import logger
+from snakemake.persistence.file import FilePersistence
 
 from sftflow import previous
+from sftflow.atwork import if_nobody_works
 from sftflow.dagjobs import describe, is_service, wildcards_of
 from sftflow.digests import Digests
-from sftflow.joblogs import ended_without_a_word
+from sftflow.joblogs import cut_off
+from sftflow.machinefaults import machine_fault
 from sftflow.provenance import as_recorded, read_record
 
 
@@ -48,26 +54,75 @@ def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) 
         finished = there and asked and not former
         if finished:
             logger.info(f"Kept {describe(job)}: it had finished before another job failed.")
+        # Content counts here, and no time stamp: Snakemake would fail a job, and delete what it
+        # has made, for an input that is dated later than that (a clock that was set back).
+        options["check_output_mtime"] = False
         await postprocess(job, error=error and not finished and not former, **options)
         if error and not finished:
-            log = ended_without_a_word(map(str, job.log))
+            how = cut_off(map(str, job.log))
             # Who shares a server is killed when another one fails; of a job that never began on
             # a cluster the log of the time before may be there.
-            if log and not asked and not former:
-                logger.error(
-                    f"{describe(job)} was killed, for its log ends without an error: by a time "
-                    "limit, by somebody, or because the machine was out of memory; see "
-                    f"{log} and dmesg"
-                )
+            if how and not asked and not former:
+                logger.error(f"{describe(job)} {how}")
             if former or previous.put_back(outputs):
                 logger.info(f"The former result of {describe(job)} is as it was.")
             return
         previous.drop(outputs)
         if finished and record is not None:
-            record(job)
+            recorded(record, job)
 
     Job.remove_existing_output = set_aside
     Job.postprocess = postprocess_and_keep
+    spare_notes()
+
+
+def spare_notes() -> None:
+    """Let Snakemake's notes about jobs decide nothing.
+
+    They may be missing where they can't be written, which is said once. A job that it noted as
+    incomplete, for its workflow was killed, is judged by what is there as any other: its former
+    result may be back, and whoever asked a server may have finished.
+    """
+    write = FilePersistence._io_write
+    told = []
+
+    def write_if_possible(notes: Any, subject: Any, value: Any, name: str, *mode: Any) -> None:
+        try:
+            write(notes, subject, value, name, *mode)
+        except OSError as error:
+            with suppress(OSError):
+                Path(notes._record_path(subject, name)).unlink()  # half of it may be there
+            if not told:
+                told.append(error)
+                logger.warning(
+                    f"Snakemake can't write its notes in {notes.path} ({error.strerror}): run "
+                    "times will be missing in its own report, nothing else."
+                )
+
+    FilePersistence._io_write = write_if_possible
+    FilePersistence._filter_incomplete_keys = lambda _notes, _keys: set()
+
+
+def recorded(record: Callable[[Any], None], job: Any) -> None:
+    """Record a job that has finished; raise WorkflowError with a sentence if the disk is full."""
+    try:
+        record(job)
+    except OSError as error:
+        why = machine_fault(error) or error
+        raise WorkflowError(f"{describe(job)} has ended, but can't be recorded: {why}") from None
+
+
+def restore_former(jobs: Iterable) -> None:
+    """Put back what jobs had left before they were started again and killed with their workflow.
+
+    A workflow that is at work, this one too, has them aside and does this itself.
+    """
+    if not previous.FOLDER.is_dir():
+        return
+    with if_nobody_works() as free:
+        for job in jobs if free else ():
+            if not is_service(job) and previous.put_back(map(str, job.output)):
+                logger.info(f"{describe(job)} was killed; its former result was put back.")
 
 
 def ran_elsewhere(job: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from staleness.project import Project
@@ -11,9 +13,13 @@ pytestmark = pytest.mark.e2e
 # What a shell would make a command of, wherever it is not quoted.
 NAME = "raw/a b;$(touch PWNED)`touch PWNED`'\"&|\\.jsonl"
 PLANTED = """
-    import os, signal
+    import os, signal, time
     if os.environ.get("SFTFLOW_TEST_FAULT") == args.spec["source"]:
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("SFTFLOW_TEST_FAULT") == "the workflow of " + args.spec["source"]:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(20)
+        open("outlived", "w").close()
 """
 
 
@@ -55,6 +61,24 @@ def test_a_killed_stage_is_told_and_made_again(made):
     assert "out of memory; see results/logs/ingest_source/a.log" in said
     assert project.run("data") == {"ingest_source a"}
     assert contents(project) == before
+
+
+def test_a_killed_workflow_takes_its_jobs_along_and_loses_no_former_result(made):
+    """kill -9 of Snakemake alone, in the middle of a rerun that is then not wanted any more."""
+    project, before = made
+    raw = project.folder / NAME
+    text = raw.read_text()
+    raw.write_text(text + '{"instruction": "Say 99 twice", "output": "99 99"}\n')
+    killed = project.snakemake("--cores", "all", "data", SFTFLOW_TEST_FAULT="the workflow of a")
+    assert killed.returncode == -signal.SIGKILL
+    assert not project.path("outlived").exists()
+    assert contents(project).items() < before.items()
+    assert (project.folder / "results/.previous").is_dir()
+    raw.write_text(text)
+    assert project.planned("data") == set()
+    assert project.planned("data") == set()  # now that the files are there again, too
+    assert contents(project) == before
+    assert not (project.folder / "results/.previous").exists()
 
 
 def cut(path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
 from snakemake.io import service
 
 from sftflow import keeping, previous
+from sftflow.atwork import LOCK
 from sftflow.digests import Digests
 from sftflow.provenance import Basis, write_record
+from sftflow.workfolder import hold_folder, release_folder
 
 OUT = "results/eval/m/latency.json"
 BASIS = Basis("measure", {}, {})
@@ -40,6 +43,8 @@ def outcome(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keeping.Job, "remove_existing_output", remove)
     monkeypatch.setattr(keeping.Job, "postprocess", postprocess)
+    for name in ("_io_write", "_filter_incomplete_keys"):
+        monkeypatch.setattr(keeping.FilePersistence, name, getattr(keeping.FilePersistence, name))
     keeping.keep_results(Digests("results/.cache/digests.json"), found.recorded.append)
     return found
 
@@ -111,3 +116,54 @@ def test_what_had_finished_at_a_server_is_kept_and_recorded(outcome):
     Path(OUT).write_text("new")
     fail(job(cluster=True, asks_server=True))
     assert Path(OUT).read_text() == "new" and len(outcome.recorded) == 1
+
+
+def test_a_time_stamp_of_an_input_fails_no_job(outcome, monkeypatch):
+    """Snakemake deletes a result that looks older than its input: a clock was set back."""
+    given = []
+
+    async def postprocess(job, check_output_mtime=True, **_):
+        given.append(check_output_mtime)
+
+    monkeypatch.setattr(keeping.Job, "postprocess", postprocess)
+    keeping.keep_results(Digests("results/.cache/digests.json"))
+    asyncio.run(keeping.Job.postprocess(job(cluster=False)))
+    assert given == [False]
+
+
+def test_a_disk_that_takes_no_notes_of_snakemake_fails_no_job(tmp_path, monkeypatch):
+    notes = Fake(path=tmp_path, _record_path=lambda subject, name: Path(subject, name))
+
+    def half(_notes, subject, value, name, *mode):
+        Path(subject, name).write_text("{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keeping.FilePersistence, "_io_write", half)
+    filtered = keeping.FilePersistence._filter_incomplete_keys
+    monkeypatch.setattr(keeping.FilePersistence, "_filter_incomplete_keys", filtered)
+    keeping.spare_notes()
+    for name in "ab":
+        keeping.FilePersistence._io_write(notes, str(tmp_path), {}, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_the_disk_does_not_take_is_a_sentence(outcome):
+    def full(_job):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(keeping.WorkflowError, match="measure_latency m has ended, but"):
+        keeping.recorded(full, job(cluster=False))
+
+
+def test_the_former_result_of_a_workflow_that_was_killed_is_put_back(outcome):
+    finished_once()
+    one = job(cluster=False)
+    asyncio.run(keeping.Job.remove_existing_output(one))
+    Path(OUT).write_text("of a workflow that was killed")
+    assert hold_folder(LOCK) is None  # another one is at work, or this one: it puts back itself
+    keeping.restore_former([one])
+    assert Path(OUT).read_text() != "old"
+    release_folder(LOCK)
+    keeping.restore_former([one])
+    assert Path(OUT).read_text() == "old" and not previous.FOLDER.exists()
+    assert keeping.is_former(one, Digests("results/d.json"))

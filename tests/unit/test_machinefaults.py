@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ingest_fixture import DEFAULTS
 
-from sftflow.joblogs import ended_without_a_word
+from sftflow.joblogs import cut_off
 from sftflow.machinefaults import machine_fault
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -185,14 +185,16 @@ def test_other_errors_are_nobodys_fault_but_ours(error):
 def test_a_log_that_ends_without_a_word(tmp_path):
     log = tmp_path / "log.txt"
     began = "2026-01-01 00:00:00,000 INFO sftflow: argv: --spec {}\n"
-    for text, silent in [
-        (began, True),
-        (began + "step 3 of 9\n" * 20_000, True),
-        (began + "2026-01-01 00:00:00,000 ERROR sftflow: rows.jsonl is empty\n", False),
-        (began + "Traceback (most recent call last)\n", False),
-        ("no stage of ours\n", False),
-        ("", False),
+    for text, said in [
+        (began, "was killed"),
+        (began + "step 3 of 9\n" * 20_000, "was killed"),
+        (began + "terminate called after throwing an instance of 'std::bad_alloc'\n", "ulimit -v"),
+        (began + "2026-01-01 00:00:00,000 ERROR sftflow: rows.jsonl is empty\n", ""),
+        (began + "Traceback (most recent call last)\n", ""),
+        ("no stage of ours\n", ""),
+        ("", ""),
     ]:
         log.write_text(text)
-        assert ended_without_a_word([str(log)]) == (str(log) if silent else None)
-    assert ended_without_a_word([str(tmp_path / "none")]) is None
+        told = cut_off([str(log)]) or ""
+        assert said in told and bool(said) == bool(told) == (str(log) in told)
+    assert cut_off([str(tmp_path / "none")]) is None
