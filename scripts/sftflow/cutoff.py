@@ -35,6 +35,7 @@ from sftflow.keeping import keep_results, recorded, restore_former
 from sftflow.manifests import read_manifest, sha256_json, write_json
 from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
 from sftflow.reasons import keep_snapshots, sentence, told, told_missing
+from sftflow.servicegroups import end_failed_groups, keep_each_of_a_group
 
 MADE_FOR = "9.27."
 
@@ -167,6 +168,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
     digests = Digests("results/.cache/digests.json")
     if not workflow.is_main_process:
         keep_results(digests)
+        end_failed_groups()
         return digests
     if not snakemake.__version__.startswith(MADE_FOR):
         raise RuntimeError(
@@ -193,6 +195,8 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
             await spare(dag, judgement, finish)
 
     keep_results(digests, judgement.record)
+    end_failed_groups()
+    keep_each_of_a_group(judgement.record)
     DAG.update_needrun = update_needrun
     DAG.finish = finish_and_look
     return digests

@@ -60,9 +60,9 @@ def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) 
         await postprocess(job, error=error and not finished and not former, **options)
         if error and not finished:
             how = cut_off(map(str, job.log))
-            # Who shares a server is killed when another one fails; of a job that never began on
-            # a cluster the log of the time before may be there.
-            if how and not asked and not former:
+            # A server and whoever shares it are killed when one of them fails; of a job that never
+            # began on a cluster the log of the time before may be there.
+            if how and not asked and not is_service(job) and not former:
                 logger.error(f"{describe(job)} {how}")
             if former or previous.put_back(outputs):
                 logger.info(f"The former result of {describe(job)} is as it was.")
