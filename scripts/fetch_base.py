@@ -23,7 +23,8 @@ def kept(files: Iterable[Path], folder: Path) -> list[Path]:
     """Put files of the hub's cache into ``folder``, linked where that can be; return them."""
     made = []
     for path in files:
-        link(path.resolve(), folder / path.name)  # the cache has links to what it holds
+        # The cache has links to what it holds, and goes away.
+        link(path.resolve(), folder / path.name, stays=False)
         made.append(folder / path.name)
     return made
 

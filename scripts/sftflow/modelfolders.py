@@ -16,6 +16,8 @@ from sftflow.manifests import SUMS, sha256_file, write_text
 from sftflow.remotecode import may_run_code
 from sftflow.stage import StageError
 
+# What file systems answer that have no links, or not between each other.
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 SMALL = (".json", ".jinja", ".model", ".txt")  # .model and .txt: vocabularies of tokenizers
 CODE = ".py"
@@ -140,14 +142,26 @@ def _is_wanted(name: str, code: bool) -> bool:
     return name.endswith(SMALL) or (code and name.endswith(CODE))
 
 
-def link(source: Path, target: Path) -> None:
-    """Hard-link a file, or, on another file system, make a symbolic link to it."""
+def link(source: Path, target: Path, stays: bool = True) -> None:
+    """Hard-link a file; where that can't be, link to one that ``stays`` by name, or copy it.
+
+    Other file systems have no hard links between them, and some have none at all (FAT, SMB, many
+    of FUSE's), nor symbolic ones.
+    """
     try:
         os.link(source, target)
+        return
     except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+        if error.errno not in NO_LINKS:
             raise
-        target.symlink_to(source)
+    if stays:
+        try:
+            target.symlink_to(source)
+            return
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+    shutil.copyfile(source, target)
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

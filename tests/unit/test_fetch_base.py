@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import fetch_base
 from sftflow import hub
 from sftflow.folders import check_payloads
 from sftflow.manifests import read_manifest
+from sftflow.modelfolders import link
 from sftflow.stage import StageError
 
 REVISION = "0" * 40
@@ -56,6 +60,29 @@ def test_the_files_are_taken_and_summed(repository, tmp_path):
     check_payloads(folder)
     assert not any(path.is_symlink() for path in folder.iterdir())
     assert not list((folder.parent / ".hub").iterdir())  # no cache is left
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_a_disk_without_hard_links_gets_the_files_themselves(
+    repository, tmp_path, monkeypatch, number
+):
+    """Links into the cache would lead nowhere as soon as the cache is gone."""
+
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    folder = tmp_path / "results/hub/b"
+    fetch(folder)
+    shutil.rmtree(repository)
+    shutil.rmtree(tmp_path / "blobs")
+    check_payloads(folder)
+    # Of a folder that stays a link will do, where links are to be had.
+    link(folder / "config.json", tmp_path / "linked")
+    assert (tmp_path / "linked").is_symlink()
+    monkeypatch.setattr(os, "symlink", refused)
+    link(folder / "config.json", tmp_path / "copied")
+    assert (tmp_path / "copied").read_text() == "{}" and not (tmp_path / "copied").is_symlink()
 
 
 def test_a_damaged_file_is_noticed(repository, tmp_path):
