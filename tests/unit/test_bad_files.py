@@ -1,10 +1,12 @@
 """Files that can't be read: one sentence that names the file, the place and what to do."""
 
+import gzip
 import os
 
 import pytest
 from reader_fixture import TWO, jsonl, read, spec
 
+from sftflow import rawfiles
 from sftflow.digests import Digests
 from sftflow.notes import Notes
 from sftflow.readers import read_source
@@ -33,6 +35,17 @@ def test_the_place_of_a_bad_byte_far_into_the_file(tmp_path):
     good = jsonl([{"a": "x" * 90}]) * 30_000  # 3 MB: more than one piece
     with pytest.raises(StageError, match=rf"raw.jsonl:30001: 0xFF at byte {len(good) + 2}"):
         read(tmp_path, good + b'{"\xff": 1}\n')
+
+
+def test_a_decompression_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(rawfiles, "BOMB_BYTES", 1 << 22)
+    packed = gzip.compress(b" " * (1 << 23))
+    with pytest.raises(StageError, match=r"raw\.jsonl\.gz: .* bytes expand to more than 5,"):
+        read(tmp_path, packed, "raw.jsonl.gz")
+    # As much that was not packed so tightly is data.
+    rows = jsonl([{"a": f"{i * 7919 % 10007}" * 16} for i in range(1 << 16)])
+    found, _ = read(tmp_path, gzip.compress(rows, 1), "raw.jsonl.gz")
+    assert len(rows) > 1 << 22 and len(found) == 1 << 16
 
 
 def test_paths_that_stop(tmp_path):
