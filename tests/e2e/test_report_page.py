@@ -116,6 +116,35 @@ def test_paper_and_dark(page, tmp_path):
     assert (tmp_path / "dark.png").stat().st_size > 50_000
 
 
+def test_nothing_is_wider_than_paper(page):
+    """What sticks out makes Chromium print the whole page smaller."""
+    with browser.visit(page, width=703) as seen:  # A4 less its margins
+        seen.page.wait_for_function(browser.FOLDED, timeout=30_000)
+        seen.page.emulate_media(media="print")
+        seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        wide = seen.page.evaluate("document.documentElement.scrollWidth")
+    assert wide == 703
+
+
+def test_the_keyboard_reaches_what_the_mouse_does_and_shows_where_it_is(page):
+    where = """() => {
+        const [at, style] = [document.activeElement, getComputedStyle(document.activeElement)];
+        return [at.id || at.tagName, `${style.outlineStyle} ${style.outlineWidth}`];
+    }"""
+    with browser.visit(page) as seen:
+        reached = []
+        while not reached or reached[-1][0] != "BODY":  # which the last of all is followed by
+            seen.page.keyboard.press("Tab")
+            reached.append(seen.page.evaluate(where))
+        folds = seen.page.locator("details").first
+        folds.locator("summary").first.focus()
+        seen.page.keyboard.press("Enter")
+        opened = folds.evaluate("node => node.open")
+    assert {shown for _, shown in reached[:-1]} == {"solid 2px"}
+    assert {"A", "SUMMARY", "search"} <= {name for name, _ in reached}
+    assert opened
+
+
 def test_a_missing_browser_is_named_with_its_package(page, monkeypatch, tmp_path):
     monkeypatch.setattr(browser, "CHROMIUM", tmp_path / "chromium")
     with pytest.raises(FileNotFoundError, match="Debian package 'chromium'"):

@@ -53,6 +53,16 @@ def test_text_from_data_is_text_and_never_markup(page):
     assert visible(page).count(PLANTED) > 5
 
 
+def test_plots_and_headers_say_what_they_are_to_who_does_not_see_them(page):
+    tree = html.fromstring(page)
+    headers, drawn = tree.xpath("//th"), tree.xpath("//div[@class='plot']")
+    assert headers and drawn
+    assert [h.text_content() for h in headers if not h.get("scope") or not h.text_content()] == []
+    for plot in drawn:
+        caption = plot.getparent().xpath("./figcaption")[0].text_content()
+        assert plot.get("role") == "img" and plot.get("aria-label") == caption != ""
+
+
 EMPTY = {
     "title": "t",
     "verdicts": [],
