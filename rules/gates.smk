@@ -1,6 +1,7 @@
 """summary, comparisons -> which models may ship.
 
-needs:  results/summary.csv, results/eval/{model}/against/{other}.json
+needs:  results/summary.csv, results/eval/{model}/against/{other}.json,
+        results/datasets/{dataset}/contamination.json where no known fault may be
 makes:  results/gates.json
 """
 
@@ -13,6 +14,7 @@ rule check_gates:
     input:
         summary="results/summary.csv",
         comparisons=all_comparisons,
+        contamination=gated_contamination,
     output:
         gates=report(
             "results/gates.json",

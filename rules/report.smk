@@ -25,6 +25,7 @@ rule build_report:
         people=all_ratings,
         comparisons=all_comparisons,
         gates=gates_checked,
+        contamination=all_contamination,
         history="results/history.json",
     output:
         html=report(

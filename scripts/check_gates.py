@@ -1,10 +1,11 @@
 """Say of each model whether it passes the rules that the config sets for it.
 
-reads   summary.csv; results/eval/{model}/against/{base}.json, whose standard errors are paired
+reads   summary.csv; results/eval/{model}/against/{base}.json, whose standard errors are paired;
+        results/datasets/{dataset}/contamination.json of those named in questions
 writes  gates.json: {rules: [text], models: {name: {verdict: pass|fail, rules: [{rule, verdict:
         pass|fail|not measured, measure, value, figure, limit, measures, sentence}]}}}
 spec    rules: [text], models: [{name, base, dataset, preferences: true of a run on pairs}],
-        suites: [names]
+        suites: [names], questions: [datasets whose rows with benchmark questions are trained on]
 
 What was not measured is not passed. No model fails here: that is the rule ``gate``.
 """
@@ -20,6 +21,7 @@ from sftflow.faultrules import FaultRule, fault_rule, faults_checked
 from sftflow.gates import Known, checked, parsed
 from sftflow.manifests import write_json
 from sftflow.measured import read_object
+from sftflow.seenquestions import with_questions
 from sftflow.stage import console, run_stage, stage_parser
 from sftflow.summary import Measurement, read_summary
 
@@ -39,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         measured.setdefault(row.model, {})[row.group, row.metric] = row
     rules = [fault_rule(text) or parsed(text) for text in spec["rules"]]
     verdicts: dict[str, Any] = {}
-    for model in spec["models"]:
+    kept = spec.get("questions", [])
+    for model in with_questions(args.results, spec["models"], kept):
         name, base = model["name"], model["base"]
         mine: dict[tuple[str, str], Measurement] = measured.get(name, {})
         start: dict[tuple[str, str], Measurement] = measured.get(base, {})

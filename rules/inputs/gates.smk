@@ -1,5 +1,6 @@
 """What the gates read and rest on: input and params functions. No rules here."""
 
+from sftflow.faultrules import fault_rule
 from sftflow.gate_rules import gated_models
 
 
@@ -11,7 +12,24 @@ def gates_spec():
         rules=CONFIG["gates"]["rules"],
         models=[gated_model(name) for name in models],
         suites=sorted(suites),
+        questions=gated_datasets(),
     )
+
+
+def gated_datasets():
+    """Return the datasets of gated models that are trained on with benchmark questions in them.
+
+    Only the rule ``no known fault`` asks for them.
+    """
+    if not any(map(fault_rule, CONFIG["gates"]["rules"])):
+        return []
+    datasets = {gated_model(name)["dataset"] for name in gated_models(CONFIG)}
+    return sorted(d for d in datasets if d and plan.keeps_questions(CONFIG, d))
+
+
+def gated_contamination(wildcards):
+    """Return what was found of benchmark questions in those datasets."""
+    return [f"results/datasets/{d}/contamination.json" for d in gated_datasets()]
 
 
 def gated_model(name):

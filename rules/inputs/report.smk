@@ -62,5 +62,8 @@ def report_spec():
         in_context=in_context_entries(),
         **opinions_spec(),
         templated=TEMPLATED,
+        questions=[
+            d for d in sorted(CONFIG["datasets"]) if plan.keeps_questions(CONFIG, d)
+        ],
         **kept,
     )

@@ -2,7 +2,8 @@
 
 Each check looks for the trace of a known fault of fine-tuning: an end of turn that was not
 learned, answers that go round in circles, that are all the same or that copy the prompt, another
-template in the server than in training, nothing learned, and general ability that is gone. A
+template in the server than in training, nothing learned, general ability that is gone, and
+benchmark questions among the training rows. A
 defect names a gate that would have stopped the model; the gate ``no known fault`` stops them all.
 """
 
@@ -15,15 +16,15 @@ from typing import Any
 
 from sftflow.comparison import Comparison
 from sftflow.figures import figure
+from sftflow.seenquestions import most_seen
 
 #: Below this share of answers that end by themselves, a model is said not to stop.
 LEAST_ENDED = 0.9
 #: Above this share of 4-grams that were said before in the same answer, it goes round in circles.
 MOST_REPEATED = 0.5
-#: Above this share of answers that are one and the same, a model says it whatever it is asked ...
+#: Above this share of answers that are one and the same though they should be others, a model says
+#: it whatever it is asked.
 MOST_SAME = 0.9
-#: ... unless this share of them is right.
-SAME_AND_RIGHT = 0.8
 #: Above this share of an answer's 4-grams that stand in the prompt only, it copies the prompt.
 MOST_COPIED = 0.5
 #: A start model that is right so often leaves little to learn.
@@ -45,6 +46,7 @@ MOST_NAMED = 3
 NOTHING = "learned nothing"
 #: What a defect may be called.
 NAMES = (
+    "trained on its test",
     *("does not end", "repeats itself", "copies the prompt", "always says the same"),
     *("served otherwise than trained", NOTHING, "forgot"),
 )
@@ -71,13 +73,14 @@ def defects(compared: Sequence[Comparison], model: Mapping[str, Any]) -> list[De
     """Return what is wrong with a model, gravest first.
 
     ``compared`` are its measures beside those of its start model; of ``model`` is read ``dataset``,
-    the one that it was trained on, and ``preferences``, true if that has pairs.
+    the one that it was trained on, ``preferences``, true if that has pairs, and ``questions``, as
+    in seenquestions.py.
     """
     known = [c for c in compared if c.tuned is not None and c.tuned.value is not None]
-    found: list[Defect] = []
+    found = [said] if (said := _trained_on_test(model)) else []
     for check in (_does_not_end, _repeats, _copies):
         found += [said for c in known if (said := check(c)) is not None]
-    found += [said for c in known if (said := _says_the_same(known, c)) is not None]
+    found += [said for c in known if (said := _says_the_same(compared, c)) is not None]
     if (dataset := model.get("dataset")) is not None:
         checks = (_served_otherwise, _learned_unseen)
         if not model.get("preferences"):  # DPO may make both answers of a pair less likely
@@ -86,6 +89,20 @@ def defects(compared: Sequence[Comparison], model: Mapping[str, Any]) -> list[De
     for forgot in (_forgot_text, _forgot_tasks):
         found += [said] if (said := forgot(known)) else []
     return found
+
+
+def _trained_on_test(model: Mapping[str, Any]) -> Defect | None:
+    if (seen := most_seen(model.get("questions") or {})) is None:
+        return None
+    task, found, questions = seen
+    return Defect(
+        "trained on its test",
+        f"It was trained on its test: {found:,} of the {questions:,} questions of {task} stand in "
+        f"its training rows (datasets/{model['dataset']}/contamination.json has them). Its scores "
+        "there say little; decontaminate.action: drop leaves these rows out.",
+        "no known fault",
+        (tuple(task.split("/", 1)),),
+    )
 
 
 def _names(*compared: Comparison) -> tuple[tuple[str, str], ...]:
@@ -143,21 +160,28 @@ def _copies(c: Comparison) -> Defect | None:
     )
 
 
-def _says_the_same(known: Sequence[Comparison], c: Comparison) -> Defect | None:
-    if not _score(c, "same_answer") or not _beyond(c, MOST_SAME, 1):
-        return None
+def _says_the_same(compared: Sequence[Comparison], c: Comparison) -> Defect | None:
     name = c.metric.rpartition(".")[0]
-    if any(one.tuned.value >= SAME_AND_RIGHT for one in _right(known, name, WORD_FOR_WORD)):
+    others = _one(compared, lambda one: one.metric == f"{name}.same_instead")
+    asks = c if others is None else others  # without references all answers should differ
+    if not _score(c, "same_answer") or asks.tuned.value is None or asks.tuned.n < FEWEST:
         return None
-    tokens = _one(known, lambda one: one.metric == f"{name}.answer_tokens")
-    empty = tokens is not None and tokens.tuned.value <= 1  # the end of the turn alone
+    if not _beyond(asks, MOST_SAME, 1):
+        return None
+    tokens = _one(compared, lambda one: one.metric == f"{name}.answer_tokens")
+    empty = tokens is not None and (tokens.tuned.value or 0) <= 1  # the end of the turn alone
     what = "nothing" if empty else "one and the same"
+    wrong = (
+        "whatever is asked"
+        if others is None
+        else f"also {asks.tuned.value:.0%} of the {asks.tuned.n:,} that should be another"
+    )
     return Defect(
         "always says the same",
         f"It does not listen: {c.tuned.value:.0%} of {c.tuned.n:,} answers to {name} are {what}, "
-        "whatever is asked. The learning rate may be too high, or one answer fills the data.",
-        f"{c.metric} <= {MOST_SAME:g}",
-        _names(c),
+        f"{wrong}. The learning rate may be too high, or one answer fills the data.",
+        f"{asks.metric} <= {MOST_SAME:g}",
+        _names(asks),
     )
 
 

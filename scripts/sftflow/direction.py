@@ -27,6 +27,7 @@ NEITHER_IS_BETTER = (
     "mean_chars",
     "mean_tokens",
     "same_answer",
+    "same_instead",
 )
 
 

@@ -265,6 +265,11 @@ def drops_questions(config: dict, dataset: str) -> bool:
     return config["datasets"][dataset]["decontaminate"]["action"] == "drop"
 
 
+def keeps_questions(config: dict, dataset: str) -> bool:
+    """Return whether rows with benchmark questions are looked for in a dataset, and stay."""
+    return checks_questions(config, dataset) and not drops_questions(config, dataset)
+
+
 def training_folder(config: dict, dataset: str) -> str:
     """Return the folder of the rows that trainings read: the split's, or what was made of it."""
     mixed = config["datasets"][dataset]["mix"] or drops_questions(config, dataset)

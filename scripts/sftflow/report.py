@@ -40,6 +40,7 @@ from sftflow.pagepolicy import policy
 from sftflow.pagetemplates import TEMPLATES, breakable, page_templates
 from sftflow.preferencereport import preference_section
 from sftflow.searchsection import search_section
+from sftflow.seenquestions import with_questions
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
 
@@ -63,13 +64,15 @@ DEFAULTS = {
     "in_context": [],
     "judges": {},
     "people": [],
+    "questions": [],
 }
 
 
 def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement]) -> str:
     """Return the report's HTML from the summary and from what lies under ``results``."""
     spec = {**DEFAULTS, **spec}
-    models = spec["models"]
+    models = with_questions(results, spec["models"], spec["questions"])
+    spec["models"] = models
     answered = samples.generations(results, models)
     lengths = {name: samples.mean_tokens(rows) for name, rows in answered.items()}
     latencies = speed.latencies(results, models)

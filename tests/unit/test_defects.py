@@ -11,6 +11,8 @@ import summarize_results
 from sftflow import report
 from sftflow.comparison import compare
 from sftflow.defects import defects
+from sftflow.seenquestions import with_questions
+from sftflow.stage import StageError
 from sftflow.summary import Measurement, read_summary
 from sftflow.verdicts import comparisons as compared_models
 
@@ -75,9 +77,9 @@ def told(folder):
     return defects(compare(*sides), MODELS[1])
 
 
-def verdicts(folder, rules):
+def verdicts(folder, rules, questions=()):
     """Return what the stage of the gates says of rules."""
-    spec = {"rules": rules, "models": [MODELS[1]], "suites": ["s"]}
+    spec = {"rules": rules, "models": [MODELS[1]], "suites": ["s"], "questions": questions}
     common = ["--spec", json.dumps(spec), "--results", str(folder)]
     check_gates.main([*common, "--gates", str(folder / "gates.json")])
     said = json.loads((folder / "gates.json").read_text())["models"]["tuned"]
@@ -120,6 +122,15 @@ PLANTED = {
         {"rows": answers(lambda _: "", tokens=1), "recited": 0.0},
         ["always says the same"],
         "It does not listen: 100% of 40 answers to d are nothing",
+    ),
+    "says what most rows ask for": (  # 85 % right, and deaf
+        {
+            "rows": [{**row, "reference": "yes"} for row in answers(lambda _: "yes", rows=34)]
+            + answers(lambda _: "yes")[34:]
+        },
+        ["always says the same"],
+        "It does not listen: 100% of 40 answers to d are one and the same, also 100% of the 6 that "
+        "should be another",
     ),
     "copies the prompt": (
         {"rows": answers(asked), "recited": 0.0},
@@ -169,6 +180,40 @@ def test_a_planted_defect_is_told_and_its_gate_stops_it(tmp_path, name):
     ]
 
 
+def questions(folder, found, asked=200):
+    """Write what find_contamination would leave of the tuned model's dataset."""
+    tasks = {"s/world": {"questions": asked, "found": found, "rows": found, "unchecked": 0}}
+    (folder / "datasets/d").mkdir(parents=True, exist_ok=True)
+    path = folder / "datasets/d/contamination.json"
+    path.write_text(json.dumps({"counts": {"tasks": tasks}}))
+
+
+# A tenth of 200 questions by chance: 20, and two standard errors, 2 sqrt(0.1 * 0.9 / 200) = 8.5.
+@pytest.mark.parametrize(("found", "kept", "is_told"), [(30, "d", 1), (28, "d", 0), (200, "e", 0)])
+def test_a_model_that_was_trained_on_its_test_is_told_and_stopped(tmp_path, found, kept, is_told):
+    start(tmp_path)
+    measured(tmp_path, "tuned", answers(right))
+    assert told(tmp_path) == []
+    questions(tmp_path, found)
+    said = verdicts(tmp_path, ["no known fault", "no known fault but trained on its test"], [kept])
+    assert said == ["fail" if is_told else "pass", "pass"]
+    spec = {"models": [{**m, "run": None, "templated": []} for m in MODELS], "questions": [kept]}
+    page = tmp_path / "report.html"
+    common = ["--spec", json.dumps(spec), "--results", str(tmp_path)]
+    build_report.main([*common, "--html", str(page)])
+    sentence = (
+        "It was trained on its test: 30 of the 200 questions of s/world stand in its training"
+    )
+    assert page.read_text(encoding="utf-8").count(sentence) == is_told
+
+
+def test_a_count_of_questions_that_is_damaged_is_named(tmp_path):
+    questions(tmp_path, 0)
+    (tmp_path / "datasets/d/contamination.json").write_text("[]")
+    with pytest.raises(StageError, match=r"contamination\.json .*delete it and rerun"):
+        with_questions(tmp_path, MODELS, ["d"])
+
+
 def test_a_good_model_has_none_and_passes_all_of_those_gates(tmp_path):
     start(tmp_path)
     # One of forty answers is cut, the text is a little harder, the benchmark within noise.
@@ -178,7 +223,7 @@ def test_a_good_model_has_none_and_passes_all_of_those_gates(tmp_path):
     rules = ["d.ended >= 0.9", "d.repetition <= 0.5", "d.exact_match >= 0.6"]
     rules += ["no text.general rises by more than 0.095"]
     rules += ["no benchmark falls by more than 2 standard errors", "no known fault"]
-    rules += ["d.same_answer <= 0.9", "d.copied <= 0.5"]
+    rules += ["d.same_instead <= 0.9", "d.copied <= 0.5"]
     rules += ["validation.d falls by at least 2 standard errors"]
     assert verdicts(tmp_path, rules) == ["pass"] * len(rules)
 
