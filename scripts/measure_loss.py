@@ -111,14 +111,26 @@ def mean_loss(sequences: list[Scored], scores: list[Score | None], size: int) ->
     sums = [score.loss if score else 0.0 for score in scores]
     counts = [scored_tokens(sequence) for sequence in sequences]
     total = math.fsum(sums)
-    if not math.isfinite(total):
-        raise StageError("the loss is not a finite number; the model's weights are damaged")
     return {
         **ratio_estimate(sums, counts),
         "unit": "nats/token",
         "bits_per_byte": total / math.log(2) / size if any(counts) and size else None,
         "bytes": size,
     }
+
+
+def check_finite(spec: Mapping[str, Any], model: Any, scores: Mapping[str, Any]) -> None:
+    """Raise StageError naming the loss that is no number, and the weight that makes it so."""
+    for name, some in scores.items():
+        if all(math.isfinite(score.loss) for score in some if score):
+            continue
+        damaged = (key for key, weight in model.named_parameters() if not weight.isfinite().all())
+        weight = next(damaged, None)
+        cause = f"its weight {weight} holds NaN or inf" if weight else "its weights are too large"
+        raise StageError(
+            f"{spec['model']}: the loss {name} is not a finite number: {cause}; make or fetch the "
+            "model again, a tuned one with a lower training.learning_rate"
+        )
 
 
 def held_out(paths: Mapping[str, str], tokenizer: Any, length: int) -> Texts:
@@ -148,6 +160,7 @@ def main(argv: list[str] | None = None) -> None:
     done = Progress(sum(scored_tokens(s) for some, _ in parts.values() for s in some), "tokens")
     pad_id = tokenizer.pad_token_id or 0
     scores = {name: scores_of(model, part[0], pad_id, done) for name, part in parts.items()}
+    check_finite(spec, model, scores)
     losses = {name: mean_loss(part[0], scores[name], part[1]) for name, part in parts.items()}
     result = {
         "model": spec["model"],

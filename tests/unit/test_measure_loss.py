@@ -4,8 +4,8 @@ import math
 import pytest
 
 import measure_loss
-from measure_loss import mean_loss, scores_of, text_sequences
-from sftflow.losses import IGNORED, Scored
+from measure_loss import check_finite, mean_loss, scores_of, text_sequences
+from sftflow.losses import IGNORED, Score, Scored
 from sftflow.stage import Progress, StageError
 
 
@@ -61,6 +61,24 @@ def test_an_even_guess_costs_the_logarithm_of_the_vocabulary(tmp_path):
     assert loss["bits_per_byte"] == pytest.approx(math.log2(50))
     assert loss["stderr"] == pytest.approx(0, abs=1e-9)
     assert (loss["n"], loss["bytes"], loss["unit"]) == (100, 100, "nats/token")
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [(float("nan"), "its weight up.weight holds NaN"), (1.0, "its weights are too large")],
+)
+def test_a_loss_that_is_no_number_is_named_with_model_and_weight(value, cause):
+    import torch
+
+    class Damaged:
+        def named_parameters(self):
+            return [("down.weight", torch.ones(2)), ("up.weight", torch.tensor([1.0, value]))]
+
+    score = Score(0.5, [True])
+    check_finite({"model": "m"}, Damaged(), {"text.a": [score, None]})
+    wrong = {"text.a": [score], "train.b": [score, Score(math.inf, [True])]}
+    with pytest.raises(StageError, match=f"m: the loss train.b is not a finite number: {cause}"):
+        check_finite({"model": "m"}, Damaged(), wrong)
 
 
 def test_no_rows_give_null():
