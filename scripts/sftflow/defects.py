@@ -274,6 +274,10 @@ def _apart(c: Comparison) -> str:
     return f" ({c.errors_apart:.1f} standard errors)" if math.isfinite(c.errors_apart) else ""
 
 
+def _more(times: float) -> str:
+    return f"{times - 1:.0%} more" if times < 10 else f"{figure(times)} times the"
+
+
 def _forgot_text(known: Sequence[Comparison]) -> Defect | None:
     lost = [
         c
@@ -290,7 +294,7 @@ def _forgot_text(known: Sequence[Comparison]) -> Defect | None:
     return Defect(
         "forgot",
         f"It forgot general text: its loss on {name} rose from {figure(base)} to {figure(tuned)}"
-        f"{_apart(worst)}, which is {math.exp(tuned - base) - 1:.0%} more perplexity.",
+        f"{_apart(worst)}, which is {_more(math.exp(tuned - base))} perplexity.",
         f"no {worst.metric} rises by more than {FORGOTTEN:.2g}",
         _names(worst),
     )

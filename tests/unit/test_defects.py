@@ -155,6 +155,11 @@ PLANTED = {
         "It forgot general text: its loss on general rose from 2.30 to 2.60 (21.2 standard "
         "errors), which is 35% more perplexity",
     ),
+    "forgot everything": (
+        {"rows": answers(right), "text": 8.3},
+        ["forgot"],
+        "standard errors), which is 403 times the perplexity",  # exp(6)
+    ),
     "forgot a benchmark": (
         {"rows": answers(right), "acc": 0.7},
         ["forgot"],
