@@ -98,6 +98,15 @@ def test_only_who_asks_for_it_is_compared_and_mixed(dataset, suites, expected, t
     assert (jobs["find_contamination"], jobs["mix_dataset"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("rule", "looked_for"), [("tickets.exact_match >= 0.9", 0), ("no known fault", 1)]
+)
+def test_who_asks_for_known_faults_waits_for_the_benchmark_questions(rule, looked_for, tmp_path):
+    config = project(tmp_path, lambda config: config["gates"].update(rules=[rule]))
+    where = ("--configfile", config, "--directory", tmp_path / "work")
+    assert planned("results/gates.json", *where)["find_contamination"] == looked_for
+
+
 def test_only_a_dataset_with_embeddings_has_a_map(tmp_path):
     def edit(config):
         step = {"step": "semantic_duplicates", "model": "owner/name", "revision": "0" * 40}
