@@ -15,6 +15,7 @@ from sftflow.stage import StageError
 from sftflow.templatedrows import Part, Sample
 
 LARGE_LOSS = 0.1  # share of rows that a template refuses before somebody should look
+MANY_CUT = 0.1  # share of turns that are cut before their end before somebody should look
 
 
 def model_limits(model: Path) -> tuple[int | None, int | None]:
@@ -77,6 +78,13 @@ def worth_a_look(split: str, counts: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{split}: {lost} of {counts['rows']} rows leave no sample, most of them for {most} "
             "(rejected.parquet has each with its reason)"
+        )
+    cut = counts["turns"] - counts["trained_end_of_turn"]
+    if cut > MANY_CUT * counts["turns"]:
+        told.append(
+            f"{split}: {cut:,} of {counts['turns']:,} turns with loss are cut at max_length before "
+            "their end-of-turn, so that the model may not learn to stop; raise max_length or set "
+            "overlong: drop"
         )
     if counts["rows_split_by_turn"]:
         told.append(

@@ -102,6 +102,18 @@ def test_many_lost_rows_are_told():
     assert worth_a_look("train", work.summary()) == []
 
 
+def test_ends_of_turns_that_are_cut_off_are_told():
+    tokenizer = shipped("chatml")
+    long = record(PAIR[0], turn("assistant", "and so on " * 40))
+    _, work = templated(tokenizer, long, *[record(*PAIR)] * 8, max_length=60, overlong="truncate")
+    (told,) = worth_a_look("train", work.summary())  # 1 of 9
+    assert told.startswith("train: 1 of 9 turns with loss are cut at max_length before their end")
+    _, work = templated(tokenizer, long, *[record(*PAIR)] * 9, max_length=60, overlong="truncate")
+    assert worth_a_look("train", work.summary()) == []  # 1 of 10
+    _, work = templated(tokenizer, long, *[record(*PAIR)] * 8, max_length=60)
+    assert not any("cut at max_length" in one for one in worth_a_look("train", work.summary()))
+
+
 def test_thinking_behind_a_prompt_without_is_refused_with_a_hint():
     from sftflow.templatedefaults import with_defaults
 
