@@ -11,6 +11,7 @@ import summarize_results
 from sftflow import report
 from sftflow.comparison import compare
 from sftflow.defects import defects
+from sftflow.gates import Known, checked, parsed
 from sftflow.seenquestions import with_questions
 from sftflow.stage import StageError
 from sftflow.summary import Measurement, read_summary
@@ -248,6 +249,26 @@ def test_what_only_looks_like_a_fault_is_none(tmp_path):
     measured(tmp_path / "able", "start", answers(right), held_out=0.2)
     measured(tmp_path / "able", "tuned", answers(right), held_out=0.2)
     assert told(tmp_path / "able") == []
+
+
+def test_a_loss_that_fell_surely_and_by_next_to_nothing_was_not_learned():
+    """Row by row the least change is sure: what counts is that it is small."""
+
+    def one(model, value):
+        kind = "base" if model == "start" else "tuned"
+        return Measurement(model, kind, "loss", f"validation.{KEY}", value, 1e-4, 3000)
+
+    def found(value):
+        return defects(compare([one("start", 4.0)], [one("tuned", value)]), MODELS[1])
+
+    (nothing,) = found(3.99)  # 0.25 % less, 70 standard errors
+    assert nothing.name == "learned nothing"
+    assert nothing.gate == "validation.d falls by at least 0.5%"
+    assert found(3.97) == []
+    (rule,) = [parsed(nothing.gate)]
+    mine = {("loss", f"validation.{KEY}"): one("tuned", 3.99)}
+    start = {("loss", f"validation.{KEY}"): one("start", 4.0)}
+    assert checked(rule, Known(mine, start, {}, []))["verdict"] == "fail"
 
 
 def test_too_few_answers_and_missing_figures_say_nothing():
