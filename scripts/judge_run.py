@@ -18,7 +18,8 @@ from typing import Any
 
 from sftflow.answers import read_jsonl
 from sftflow.course import read_course
-from sftflow.diagnosis import notes, verdicts
+from sftflow.diagnosis import verdicts
+from sftflow.diagnosisnotes import notes
 from sftflow.manifests import read_manifest, write_json
 from sftflow.measured import read_object
 from sftflow.preferencediagnosis import preference_notes, preference_verdicts

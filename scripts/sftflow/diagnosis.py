@@ -27,6 +27,9 @@ from sftflow.signs import (
 #: Where training usually brings the loss: 0.5 to 1.5 nats. Above this it may not have learned
 #: enough; below the other, still falling, and with nothing held out, it may have learned too much.
 USUAL_LOSS = (0.5, 1.5)
+#: Above this (twice the usual) a model does not know what to answer, however the curve looks: the
+#: end of a learning-rate schedule is flat also where the training was far too short.
+HIGH_LOSS = 3.0
 #: A training loss that fell by less than this share hardly moved.
 LEAST_FALL = 0.05
 #: A loss that in the last tenth still falls by this share is still falling fast.
@@ -41,8 +44,6 @@ NO_EFFECT = 0.005
 ALL_ALIKE = 0.99
 #: By how much (share of answers) training rows must be recited more often than validation rows.
 MOST_RECITED = 0.2
-#: From this share on, answers of validation rows are said word for word often.
-OFTEN = 0.5
 #: Fewer rows than this say nothing about recitation.
 FEWEST_ROWS = 10
 #: Fewer shown answers than this say nothing about the format.
@@ -73,21 +74,6 @@ def verdicts(run: Run) -> list[Verdict]:
     if found or not judged(run):
         return found
     return [_healthy(run)]
-
-
-def notes(run: Run) -> list[str]:
-    """Return what looks like a fault and is none."""
-    if run.train is None or run.validation is None:
-        return []
-    mine, control = run.train.exact, run.validation.exact
-    few = not (known(mine) and known(control)) or min(mine["n"], control["n"]) < FEWEST_ROWS
-    if few or control["value"] < OFTEN or mine["value"] - control["value"] > MOST_RECITED:
-        return []
-    return [
-        f"The model says {mine['value']:.0%} of the answers of training rows word for word, but "
-        f"also {control['value']:.0%} of those of validation rows, which it never saw: the prompts "
-        "decide the answers, so this is no memorising."
-    ]
 
 
 def judged(run: Run) -> bool:
@@ -269,6 +255,12 @@ def _underfit(run: Run, before: set[str]) -> Verdict | None:
                 f"training loss is still {last:.3g} and fell by {late:.0%} in the last tenth"
             )
             evidence |= {**figures, "late_fall": late}
+        elif last > HIGH_LOSS:
+            said.append(
+                f"training loss is {last:.3g} at its end, from {first:.3g}; where answers are "
+                f"learned it lies at {USUAL_LOSS[0]} to {USUAL_LOSS[1]}"
+            )
+            evidence |= figures
     if run.shown >= FEWEST_ANSWERS and run.running_on == run.shown:
         said.append(f"none of the {run.shown} shown answers comes to an end")
         evidence |= {"shown": run.shown, "running_on": run.running_on}

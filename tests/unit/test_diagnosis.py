@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftflow.course import Course, Point
-from sftflow.diagnosis import notes, verdicts
+from sftflow.diagnosis import verdicts
+from sftflow.diagnosisnotes import notes
 from sftflow.signs import Run, Side, turning_point
 
 
@@ -242,3 +243,20 @@ def test_kept_weights_that_are_far_from_the_validation_rows_are_no_good_news():
 
 def test_a_run_of_which_nothing_is_known_gets_no_verdict():
     assert verdicts(Run(Course(curve([3.0, 2.0])))) == []
+
+
+def test_a_loss_that_stays_high_is_underfit_however_flat_its_end():
+    values = [5.9 - 0.4 * (1 - (1 - n / 12) ** 2) for n in range(12)]
+    run = with_course(values, [5.8, 5.6, 5.5, 5.5], train=None, validation=None)
+    assert names(run) == ["underfit"]
+    assert "5.5" in verdicts(run)[0].sentence
+    assert names(with_course([v - 3 for v in values])) == ["healthy"]
+
+
+def test_a_leap_that_came_back_is_told():
+    course = learned(start=5.9, end=2.0)
+    leap = [*course[:3], 33.0, 12.0, *course[5:]]
+    assert notes(with_course(course)) == []
+    (said,) = notes(with_course(leap))
+    assert "33 at step 4" in said and "warmup_ratio" in said
+    assert notes(with_course(leap, ordered=True)) == []
