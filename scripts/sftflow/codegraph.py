@@ -31,8 +31,12 @@ from sftflow.meaning import bare, meaning
 
 SCRIPTS = Path(__file__).parents[1]
 # A tree is digested as this Python writes it, by rules as they stand.
-RULES = [sha256_file(inspect.getfile(rule)) for rule in (meaning, that_run)]
+RULES = [sha256_file(place) for place in (*map(inspect.getfile, (meaning, that_run)), __file__)]
 MEMORY = f"{sys.version_info[:2]} {' '.join(RULES)}"
+
+
+# The digest of a module that does nothing, whatever it says of itself.
+NOTHING = hashlib.sha256(meaning(ast.parse("")).encode()).hexdigest()
 
 
 @cache
@@ -88,9 +92,11 @@ def _from_tree(source: bytes) -> list:
         for node in that_run(tree):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module)
-                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = "." * node.level + (node.module or "")
+                names.add(above)
+                between = "." if node.module else ""
+                names.update(f"{above}{between}{alias.name}" for alias in node.names)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(node.value)
         files = sorted(text for text in texts if re.fullmatch(r"[\w.-]+\.\w+", text))
@@ -114,7 +120,7 @@ def _named_files(texts: Iterable[str]) -> set[Path]:
     while todo:
         said = todo.pop().read_text(encoding="utf-8")
         for file in beside.values():
-            if file not in named and f'"{file.name}"' in said:
+            if file not in named and re.search(f"(['\"]){re.escape(file.name)}\\1", said):
                 named.add(file)
                 todo.append(file)
     return named
@@ -124,8 +130,29 @@ def _named_files(texts: Iterable[str]) -> set[Path]:
 def _file_facts(path: Path) -> tuple[str, frozenset[Path], frozenset[Path]]:
     """Return a module's digest, the repository's modules and the templates that it uses."""
     digest, names, texts = _from_tree(path.read_bytes())
-    below = frozenset(file for name in names if (file := _modules(SCRIPTS).get(name)))
-    return digest, below, frozenset(_named_files(texts))
+    known = _modules(SCRIPTS)
+    wanted = {_absolute(name, path) for name in names}
+    below = {known[name] for name in wanted if name in known}
+    packages = {package for file in below for package in _packages_above(file)}
+    return digest, frozenset(below | packages), frozenset(_named_files(texts))
+
+
+def _absolute(name: str, path: Path) -> str:
+    """Return the full name of a module that the file ``path`` names as ``..other``."""
+    tail = name.lstrip(".")
+    if tail == name:
+        return name
+    levels = len(name) - len(tail)
+    package = path.relative_to(SCRIPTS).parts[:-levels]
+    return ".".join([*package, tail] if tail else package)
+
+
+def _packages_above(path: Path) -> Iterable[Path]:
+    """Return the packages that Python imports before a module, if they do anything."""
+    for folder in path.relative_to(SCRIPTS).parents:
+        start = SCRIPTS / folder / "__init__.py"
+        if start.is_file() and _from_tree(start.read_bytes())[0] != NOTHING:
+            yield start
 
 
 def code_files(script: Path) -> list[Path]:
@@ -144,6 +171,7 @@ def code_files(script: Path) -> list[Path]:
     return sorted(files)
 
 
+DIGEST_LENGTH = 16  # hex digits
 # What each digest of this process stands for: stages by digest, to tell later what changed.
 _asked: dict[str, str] = {}
 
@@ -190,9 +218,20 @@ def code_digest(stage: str) -> str:
             parts.append(f"{name} {_file_facts(path)[0]}")
         else:
             parts.append(f"{name} {_data_digest(path)}")
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGEST_LENGTH]
     _asked[digest] = stage
     return digest
+
+
+def split_digests(code: object) -> list[str]:
+    """Return the digests of a param, which may be those of several stages."""
+    text = str(code)
+    return [text[i : i + DIGEST_LENGTH] for i in range(0, len(text), DIGEST_LENGTH)]
+
+
+def stage_of(digest: str) -> str | None:
+    """Return the stage whose code has this digest in this process; None for another's."""
+    return _asked.get(digest)
 
 
 @cache
@@ -225,6 +264,16 @@ def code_snapshot(digest: str) -> dict[str, dict[str, str]] | None:
     files = code_files(SCRIPTS / f"{_asked[digest]}.py")
     return {path.relative_to(SCRIPTS).as_posix(): _definitions(path) for path in files}
 
+
+# What is found of the files once per process.
+FOUND_ONCE = (
+    _modules,
+    _lists_and_templates,
+    _file_facts,
+    _data_digest,
+    _definitions,
+    code_digest,
+)
 
 _version = cache(version)  # which reads a whole METADATA file
 

@@ -87,10 +87,32 @@ def without_idle_imports(body: list[ast.stmt]) -> list[ast.stmt]:
             rest.append(node)
             continue
         for alias in node.names:
-            if (alias.asname or alias.name).split(".")[0] in used:
+            if imported_name(alias) in used:
                 one = _import_of(node, alias)
                 first[ast.dump(one)] = one
     return [*(first[said] for said in sorted(first)), *rest]
+
+
+def without_idle_imports_inside(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return a function's statements without what they import of Python and never use."""
+    nodes = [node for part in body for node in ast.walk(part)]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    for node in nodes:
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            used.update(node.names)
+    kept: list[ast.stmt] = []
+    for node in body:
+        if not _is_pythons(node):
+            kept.append(node)
+        elif names := [alias for alias in node.names if imported_name(alias) in used]:
+            node.names = names
+            kept.append(node)
+    return kept
+
+
+def imported_name(alias: ast.alias) -> str:
+    """Return the name that an import binds."""
+    return (alias.asname or alias.name).split(".")[0]
 
 
 def _is_pythons(node: ast.stmt) -> bool:

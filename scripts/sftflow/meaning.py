@@ -12,7 +12,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from sftflow.codeorder import decorator_name, ordered, without_idle_imports
+from sftflow.codeorder import (
+    decorator_name,
+    imported_name,
+    ordered,
+    without_idle_imports,
+    without_idle_imports_inside,
+)
 
 # A function that asks for its variables by name keeps them.
 ASKS_BY_NAME = {"locals", "vars", "eval", "exec", "dir"}
@@ -43,7 +49,7 @@ def bound_names(nodes: Iterable[ast.AST]) -> tuple[list[str], set[str]]:
         elif isinstance(node, ast.Global | ast.Nonlocal):
             fixed.update(node.names)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            fixed.update((a.asname or a.name).split(".")[0] for a in node.names)
+            fixed.update(imported_name(alias) for alias in node.names)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             fixed.add(node.name)
         elif isinstance(node, COMPREHENSIONS):  # what := binds in one belongs to this scope
@@ -95,9 +101,12 @@ class _Meaning(ast.NodeTransformer):
         for parameter in parameters:
             parameter.annotation = None
         body = node.body if isinstance(node.body, list) else [node.body]
+        named = {n.id for part in body for n in ast.walk(part) if isinstance(n, ast.Name)}
+        by_name = named & ASKS_BY_NAME
+        if isinstance(node.body, list) and not by_name:
+            node.body = body = without_idle_imports_inside(body)
         free, fixed = bound_names(body)
-        called = {n.id for part in body for n in ast.walk(part) if isinstance(n, ast.Name)}
-        if called & ASKS_BY_NAME:
+        if by_name:
             free, fixed = [], fixed | set(free)
         # declared nonlocal: the name of the scope outside, so the search must go on there
         outside = {
@@ -124,7 +133,7 @@ class _Meaning(ast.NodeTransformer):
         said = first.value if isinstance(first, ast.Expr) else None
         if isinstance(said, ast.Constant) and isinstance(said.value, str):
             body = body[1:]
-        return body or [ast.Pass()]
+        return [part for part in body if not isinstance(part, ast.Pass)] or [ast.Pass()]
 
     def visit_FunctionDef(self, node):
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
@@ -197,7 +206,7 @@ class _Meaning(ast.NodeTransformer):
 def bare(tree: ast.Module) -> ast.Module:
     """Return a module's tree without what can't change what it does; the tree is used up."""
     tree = _Meaning().visit(tree)
-    tree.body = without_idle_imports(tree.body)
+    tree.body = without_idle_imports(tree.body) or [ast.Pass()]
     return tree
 
 

@@ -25,14 +25,7 @@ def scripts(tmp_path, monkeypatch):
 
 
 def digest(stage="stage"):
-    for remembered in (
-        codegraph._modules,
-        codegraph._lists_and_templates,
-        codegraph._file_facts,
-        codegraph._data_digest,
-        codegraph._definitions,
-        codegraph.code_digest,
-    ):
+    for remembered in codegraph.FOUND_ONCE:
         remembered.cache_clear()
     return codegraph.code_digest(stage)
 
@@ -65,6 +58,25 @@ def test_an_import_within_a_function_counts(scripts):
     assert digest() != before
 
 
+@pytest.mark.parametrize(
+    "said", ["from . import other", "from .other import h", "from ..pkg import other"]
+)
+def test_a_module_that_is_named_from_beside_counts(scripts, said):
+    (scripts / "pkg/near.py").write_text(f"{said}\n\ndef f(x):\n    return x\n")
+    before = digest()
+    (scripts / "pkg/other.py").write_text("def h():\n    return 1\n")
+    assert digest() != before
+
+
+def test_what_a_package_does_when_it_is_imported_counts(scripts):
+    (scripts / "stage.py").write_text("from pkg.other import h\n")
+    before = digest()
+    (scripts / "pkg/__init__.py").write_text('"""What a package is for."""\n')
+    assert digest() == before
+    (scripts / "pkg/__init__.py").write_text("import os\n\nos.environ['THREADS'] = '1'\n")
+    assert digest() != before
+
+
 def test_a_named_list_counts(scripts):
     (scripts / "lists").mkdir()
     (scripts / "lists/words.yaml").write_text("- a\n")
@@ -79,6 +91,14 @@ def test_a_named_list_counts(scripts):
 
 def test_a_named_template_and_what_it_includes_count(scripts):
     (scripts / "stage.py").write_text('PAGE = "page.j2"\n')
+    before = digest()
+    (scripts / "templates/part.j2").write_text("<b>")
+    assert digest() != before
+
+
+def test_a_template_may_be_named_in_single_quotes(scripts):
+    (scripts / "stage.py").write_text('PAGE = "page.j2"\n')
+    (scripts / "templates/page.j2").write_text("{% include 'part.j2' %}")
     before = digest()
     (scripts / "templates/part.j2").write_text("<b>")
     assert digest() != before

@@ -18,6 +18,12 @@ def said(code: str) -> str:
 
 SAME = {
     "comment": ("x = 1", "x = 1  # one"),
+    "nothing": ("", "pass"),
+    "a pass beside others": ("def f():\n  a()", "def f():\n  a()\n  pass"),
+    "unused import within a function": (
+        "def f():\n  return json",
+        "def f():\n  import secrets\n  from random import seed, sample\n  return json",
+    ),
     "layout": ("x = f(1, 2)", "x = f(\n    1,\n    2,\n)"),
     "module docstring": ("x = 1", '"""Doc."""\nx = 1'),
     "docstring": ("def f():\n  return 1", 'def f():\n  "Doc."\n  return 1'),
@@ -93,6 +99,15 @@ OTHER = {
     ),
     "a field or none": ("@dataclass\nclass A:\n  x: int = 1", "@dataclass\nclass A:\n  x = 1"),
     "import": ("import json as j\nx = j", "import re as j\nx = j"),
+    "import within a function": (
+        "def f():\n  import json\n  return json",
+        "def f():\n  return json",
+    ),
+    "import for an inner function": (
+        "def f():\n  import json\n  return lambda: json",
+        "def f():\n  return lambda: json",
+    ),
+    "unused import of another's within a function": ("def f():\n  import a", "def f(): 1"),
     "import of another's": ("import a\nimport b", "import b\nimport a"),
     "unused import of another's": ("import a", "import a\nimport b"),
     "import in one of two cases": (
