@@ -16,8 +16,10 @@ from stat import S_ISREG
 from sftflow.manifests import sha256_file, sha256_json, write_text
 
 # A file that changed this short a time before it was read may change again within the
-# granularity of its time stamp: its digest is not remembered (the "racy git" problem).
-RACY_NS = 100_000_000
+# granularity of its time stamp: its digest is not remembered (the "racy git" problem). Some
+# network drives know whole seconds only, or two (FAT).
+RACY_NS, RACY_BY_SECONDS_NS = 100_000_000, 2_000_000_000
+SECOND_NS = 1_000_000_000
 
 
 class Digests:
@@ -68,7 +70,7 @@ class Digests:
         return sha256_json([[name, self.file(Path(path, name))] for name in files_under(path)])
 
     def _remember(self, path: str, stat: os.stat_result, digest: str, now_ns: int) -> None:
-        if now_ns - stat.st_mtime_ns > RACY_NS:
+        if is_settled(stat, now_ns):
             self._known[path] = [*stamps(stat), digest]
             self._changed = True
 
@@ -87,6 +89,19 @@ class Digests:
 def stamps(stat: os.stat_result) -> list[int]:
     """Return what differs of a file as soon as anybody has written to it."""
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def is_settled(stat: os.stat_result, now_ns: int) -> bool:
+    """Return whether a change after ``now_ns``, when a file was read, would show in its stamps.
+
+    A time in the future that is the kernel's own too is that of another clock, as of a network
+    drive; one that is not was set, as by a copy from a machine whose clock is ahead.
+    """
+    times = (stat.st_mtime_ns, stat.st_ctime_ns)
+    if stat.st_mtime_ns > now_ns and times[0] != times[1]:
+        return True
+    by_seconds = all(time_ns % SECOND_NS == 0 for time_ns in times)
+    return now_ns - stat.st_mtime_ns > (RACY_BY_SECONDS_NS if by_seconds else RACY_NS)
 
 
 def files_under(folder: Path | str) -> list[str]:

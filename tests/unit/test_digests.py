@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,35 @@ def test_a_change_is_seen_whose_time_stamp_was_set_back(tmp_path, kept):
     path.write_text("two")
     os.utime(path, ns=(stamp, stamp))
     assert digests.file(path) == sha("two")
+
+
+def remembered(kept, path, mtime_ns, ctime_ns, now_ns):
+    """Return whether a file with these stamps, read at this time, is remembered."""
+    digests = Digests(kept.with_name("none.json"))
+    stat = SimpleNamespace(st_size=1, st_mtime_ns=mtime_ns, st_ctime_ns=ctime_ns)
+    digests._remember(str(path), stat, "digest", now_ns)
+    return bool(digests._known)
+
+
+def test_on_a_drive_that_counts_seconds_a_second_change_is_waited_for(tmp_path, kept):
+    path, second = old(tmp_path / "a", "one"), 10**9
+    assert not remembered(kept, path, 50 * second, 50 * second, 51 * second)
+    assert remembered(kept, path, 50 * second, 50 * second, 53 * second)
+    assert remembered(kept, path, 50 * second + 1, 50 * second + 1, 51 * second)
+    assert remembered(kept, path, 40 * second, 50 * second + 1, 50 * second + 2)  # from an archive
+
+
+def test_a_time_in_the_future_that_was_set_costs_no_second_reading(tmp_path, kept, monkeypatch):
+    path = old(tmp_path / "a", "one")
+    later = time.time_ns() + 10**12
+    os.utime(path, ns=(later, later))
+    first = Digests(kept)
+    assert first.file(path) == sha("one")
+    first.save()
+    monkeypatch.setattr("sftflow.digests.sha256_file", lambda _: "read again")
+    assert Digests(kept).file(path) == sha("one")
+    # What a drive with a clock of its own has just written may be written again.
+    assert not remembered(kept, path, later, later, time.time_ns())
 
 
 def test_what_is_missing_has_no_digest(tmp_path, kept):
