@@ -99,9 +99,12 @@ def _folder_files(folder: Path, notes: Notes) -> list[RawFile]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(names):
             file = RawFile((Path(root) / name).relative_to(folder).as_posix(), Path(root) / name)
+            hidden = name.startswith(".")
+            if hidden and file.kind not in KNOWN:
+                continue  # .DS_Store and the like come and go by themselves
             # A pipe or a socket would hold the stage for ever; a link to nothing is told later.
             special = file.path.exists() and not file.path.is_file()
-            if name.startswith(".") or file.kind not in KNOWN or special:
+            if hidden or file.kind not in KNOWN or special:
                 notes.add("other_files_ignored", file.name)
             else:
                 files.append(file)

@@ -125,6 +125,7 @@ def test_folders_globs_and_lists(tmp_path):
     (folder / "a.json").write_bytes(json.dumps([ROW]).encode())
     (folder / ".hidden.json").write_bytes(b"{}")
     (folder / "README.md").write_bytes(b"about")
+    (folder / ".DS_Store").write_bytes(b"of a file manager: nothing to tell")
     notes = Notes()
     rows = list(read_source(spec(folder), notes))
     assert [(r.file, r.number) for r in rows] == [
