@@ -71,6 +71,7 @@ PACKAGES = {
     "scores": ("sacrebleu", "rapidfuzz", "scikit-learn", "scipy"),
     "statistics": ("scipy", "statsmodels"),
     "report": ("altair", "vl-convert-python"),
+    "drift": ("scipy",),
     "languages": ("py3langid",),
     "maps": ("scikit-learn",),
     "people": ("scipy",),

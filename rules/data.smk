@@ -153,7 +153,7 @@ rule report_dataset:
         "../envs/conda.yaml"
     params:
         code=code("report_dataset"),
-        packages=packages("report", "languages"),
+        packages=portrait_packages,
         spec=portrait_spec,
         earlier=earlier_digest,
         sources=source_folders,

@@ -29,7 +29,7 @@ rule measure_latency:
     threads: 0
     params:
         code=code("measure_latency") + code("serve_model"),
-        packages=packages("serve"),
+        packages=packages("serve", "statistics"),
         spec=latency_spec,
         model=model_folder,
     shell:

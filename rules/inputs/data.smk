@@ -241,6 +241,12 @@ def earlier_digest(wildcards):
     return [content_digest(p) for p in paths if not p.startswith("results/")]
 
 
+def portrait_packages(wildcards):
+    """Return the versions of the packages that shape a dataset's page."""
+    compared = ["drift"] if earlier_portrait(wildcards) else []
+    return packages("report", "languages", *compared)
+
+
 def portrait_spec(wildcards):
     """Return what a dataset's page says of itself."""
     entry = CONFIG["datasets"][wildcards.dataset]
