@@ -66,7 +66,7 @@ rule train_preferences:
         tasks=run_tasks,
         mpi=run_starter,
     params:
-        code=code("train_preferences"),
+        code=train_code,
         packages=packages("train"),
         spec=train_spec,
         memory=memory_check,

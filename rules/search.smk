@@ -64,7 +64,7 @@ rule train_trial:
         tasks=run_tasks,
         mpi=run_starter,
     params:
-        code=code("train_trial"),
+        code=trial_code,
         packages=packages("train"),
         spec=trial_spec,
         places=["texts"],

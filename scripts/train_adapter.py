@@ -27,6 +27,7 @@ from typing import Any
 
 from sftflow.adapters import keep_initial
 from sftflow.adapting import moves_weights, prepare, told_if_unfit
+from sftflow.askedmodules import asked_module
 from sftflow.bestcheckpoint import best_counts, best_of
 from sftflow.checkpointanswers import asked_digests, let_answer, scoring_packages
 from sftflow.checkpoints import alone, fingerprint, remove_others
@@ -107,10 +108,6 @@ class Run:
 
     def make_trainer(self):
         """Return the trainer with the model loaded and the adapter put on."""
-        from sftflow.averaging import average_of
-        from sftflow.ewc import anchor_of
-        from sftflow.packing import check_rows_are_apart, packed_rows
-        from sftflow.rates import own_optimizer
         from sftflow.rehearsal import Rehearsal
         from sftflow.trainer import score_trained_positions_only
         from sftflow.training import schedule, start_model
@@ -130,9 +127,13 @@ class Run:
         if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
             self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
         adapter = prepare(model, spec, self.base["name"], self.plan.steps, str(self.args.model))
-        average = average_of(spec["training"]["average_checkpoints"], self.plan)
-        packed = spec["training"]["batching"] == "packed"
-        collator = packed_rows(model, self.tokenizer, self.base["name"]) if packed else None
+        averaging, packing, rates, ewc = (
+            asked_module(spec, name) for name in ("averaging", "packing", "rates", "ewc")
+        )
+        average = averaging and averaging.average_of(
+            spec["training"]["average_checkpoints"], self.plan
+        )
+        collator = packing and packing.packed_rows(model, self.tokenizer, self.base["name"])
         with told_if_unfit(spec["method"], self.base["name"]):
             trainer = self.trainer_of(
                 model=model,
@@ -153,16 +154,18 @@ class Run:
         trainer.kept_order = spec.get("order")  # only a run that asks for one has it
         trainer.own_state = METHODS[spec["method"]].own_state
         trainer.ranked = spec["method"] == "adalora"
-        trainer.own_optimizer = own_optimizer(spec)
+        trainer.own_optimizer = rates and rates.own_optimizer(spec)
         trainer.best = self.best
         place, end = self.folder / "samples", self.templated["end_of_turn"]["id"]
         let_answer(trainer, spec["training"], self.prompts, place, end)
         if moves_weights(spec):
             keep_initial(trainer.model, self.folder)
         self.check(trainer)
-        if packed and not self._is_sharded():
-            check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
-        trainer.anchor = anchor_of(spec["training"], trainer.model, self.tokenizer, self.texts)
+        if packing and not self._is_sharded():
+            packing.check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
+        trainer.anchor = ewc and ewc.anchor_of(
+            spec["training"], trainer.model, self.tokenizer, self.texts
+        )
         return trainer
 
     def settings(self, evaluates: bool) -> Any:

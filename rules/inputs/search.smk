@@ -61,17 +61,24 @@ def proposed_settings(wildcards):
         return {}
 
 
-def trial_spec(wildcards):
-    """Return the hyperparameters of a trial, in the shape of a run's."""
+def trial_settings(wildcards):
+    """Return what was proposed for a trial, and what its training rests on."""
     settings = proposed_settings(wildcards)
     run = searches.settled(CONFIG["runs"][wildcards.run], settings)
     if not settings:  # what the run says of them has no say
         run = searches.settled(run, dict.fromkeys(search_of(wildcards)["space"]))
-    return spec_text(
-        trial=int(wildcards.trial),
-        settings=settings,
-        **training_basis(wildcards.run, run),
-    )
+    return settings, training_basis(wildcards.run, run)
+
+
+def trial_spec(wildcards):
+    """Return the hyperparameters of a trial, in the shape of a run's."""
+    settings, basis = trial_settings(wildcards)
+    return spec_text(trial=int(wildcards.trial), settings=settings, **basis)
+
+
+def trial_code(wildcards):
+    """Return the digest of the code of a trial."""
+    return training_code("train_trial", trial_settings(wildcards)[1])
 
 
 def all_trials(wildcards):

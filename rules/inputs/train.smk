@@ -4,6 +4,7 @@ import atexit
 from itertools import islice
 
 from sftflow import searches
+from sftflow.askedmodules import asked_modules
 from sftflow.devices import quantisation_fault
 from sftflow.direction import direction
 from sftflow.launching import (
@@ -112,11 +113,17 @@ def asked_prompts_digest(wildcards):
     return sha256_json(list(islice(read_prompts(path), count)))
 
 
+def training_code(stage, spec):
+    """Return the digest of the code of a training, with what its settings ask for."""
+    asked = [code(f"sftflow/{name}") for name in asked_modules(spec)]
+    return "".join([code(stage), *asked])
+
+
 def train_code(wildcards):
-    """Return the digest of the code of a run, with that of its answers if it gives any."""
-    asked = CONFIG["runs"][wildcards.run]["training"]["eval_generation"]
-    answering = "" if asked is None else code("sftflow/evalgeneration")
-    return code("train_adapter") + answering
+    """Return the digest of the code of a run."""
+    run = CONFIG["runs"][wildcards.run]
+    stage = "train_adapter" if run["dpo"] is None else "train_preferences"
+    return training_code(stage, training_basis(wildcards.run, run))
 
 
 def train_packages(wildcards):

@@ -11,16 +11,14 @@ import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 
-from sftflow.averaging import Average
 from sftflow.bestcheckpoint import BY_LOSS, Best, evaluations_since_best
 from sftflow.checkpoints import prune, seal
-from sftflow.ewc import Anchor
 from sftflow.nonfinite import StopsAtNoNumber
 from sftflow.ranks import all_ranks, orthogonality
 from sftflow.roworder import KeptOrder, computed_tokens, row_sampler
@@ -28,6 +26,10 @@ from sftflow.shares import DealsRows, any_process, tokens_with_loss_rows, withou
 from sftflow.stage import Progress, StageError
 from sftflow.tokenweights import WeighsTokens, loss_total
 from sftflow.trainstate import has_state, load_model, load_state, save_state
+
+if TYPE_CHECKING:  # only runs that ask for these rest on them (askedmodules.py)
+    from sftflow.averaging import Average
+    from sftflow.ewc import Anchor
 
 logger = logging.getLogger("sftflow")
 

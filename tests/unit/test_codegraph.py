@@ -189,5 +189,7 @@ def test_what_only_some_trainings_use_makes_no_other_stale():
         return {path.stem for path in files}
 
     assert {"trainer", "bestcheckpoint", "checkpointanswers"} <= below("train_adapter.py")
-    assert not {"scoring", "evalgeneration", "trackers"} & below("train_adapter.py")
+    asked = {"averaging", "evalgeneration", "ewc", "packing", "rates"}
+    for stage in ("train_adapter", "train_preferences", "train_trial"):
+        assert not {"scoring", "trackers", *asked} & below(f"{stage}.py")
     assert {"scoring", "continuations", "promptrows"} <= below("sftflow/evalgeneration.py")
