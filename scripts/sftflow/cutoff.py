@@ -17,11 +17,9 @@ cluster are started by name and need no plan. Two methods of jobs are replaced e
 from __future__ import annotations
 
 import atexit
-import csv
-import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import snakemake
@@ -31,10 +29,12 @@ from snakemake.logging import logger
 
 from sftflow.dagjobs import describe, is_service, jobs_of, wildcards_of
 from sftflow.digests import Digests
+from sftflow.explaining import explained
 from sftflow.keeping import keep_results, recorded, restore_former
 from sftflow.manifests import read_manifest, sha256_json, write_json
-from sftflow.provenance import Basis, Verdict, judge, placeless, read_record, write_record
-from sftflow.reasons import keep_snapshots, sentence, told, told_missing
+from sftflow.meanwhile import present_params, settled_params, told_params
+from sftflow.provenance import Basis, Verdict, judge, read_record, write_record
+from sftflow.reasons import keep_snapshots, sentence
 from sftflow.servicegroups import end_failed_groups, keep_each_of_a_group
 
 MADE_FOR = "9.27."
@@ -49,15 +49,17 @@ class Judgement:
         self.untracked = set(untracked)
         self.verdicts: dict[Any, Verdict] = {}
         self.looked_at: set = set()
+        self.begun: dict[Any, dict[str, Any]] = {}  # params at the start of a job
+        self.ended: dict[Any, dict[str, Any]] = {}  # these, as they were still so at its end
 
     def basis(self, job: Any) -> Basis:
-        """Return what the result of a job rests on now.
+        """Return what the result of a job rests on by the plan.
 
         Files from outside results/ are told by a param with their digest: their names depend
         on where the work folder lies, and places in the spec on where a user keeps them. A file
         that is ``ancient`` is only waited for: what the job takes of it is among its params.
         """
-        params = placeless(json.loads(json.dumps(dict(job.params.items()), default=str)))
+        params = told_params(job.params)
         above = job.dag.dependencies[job]
         servers = {str(f) for one, files in above.items() if is_service(one) for f in files}
         unread = {str(path) for path in job.input if is_flagged(path, "ancient")}
@@ -90,10 +92,25 @@ class Judgement:
         self.verdicts[job] = found
         return found
 
+    def begin(self, job: Any) -> None:
+        """Remember what a job that starts here finds."""
+        self.ended.pop(job, None)
+        found = present_params(job)
+        if found is not None:
+            self.begun[job] = found
+
     def record(self, job: Any) -> None:
         """Write down what a job that has just run was made from."""
         outputs = [str(path) for path in job.output]
-        basis = self.basis(job)
+        planned = self.basis(job)
+        if job not in self.ended:  # one that asked a server is recorded again with its group
+            then = self.begun.pop(job, planned.params)
+            self.ended[job] = settled_params(then, present_params(job))
+        found = self.ended[job]
+        params = {
+            n: v if n in self.untracked else found.get(n, v) for n, v in planned.params.items()
+        }
+        basis = replace(planned, params=params)
         keep_snapshots(basis.params.get("code", ""))
         write_record(job.rule.name, wildcards_of(job), basis, outputs, self.digests)
 
@@ -183,7 +200,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         restore_former(dag.jobs)
         put_in_place(dag, plan(dag, judgement))
         if path := os.environ.get("SFTFLOW_PLAN"):
-            write_json(path, explained(dag, judgement))
+            write_json(path, explained(dag, judgement.verdicts))
 
     async def finish_and_look(dag: Any, job: Any, **options: Any) -> None:
         if not workflow.dryrun:
@@ -194,7 +211,7 @@ def install(workflow: Any, untracked: Iterable[str] = ()) -> Digests:
         if not workflow.dryrun:
             await spare(dag, judgement, finish)
 
-    keep_results(digests, judgement.record)
+    keep_results(digests, judgement)
     end_failed_groups()
     keep_each_of_a_group(judgement.record)
     DAG.update_needrun = update_needrun
@@ -255,52 +272,3 @@ async def done_without_running(dag: Any, job: Any, finish: Any) -> None:
     dag._running.add(job)
     dag._len -= 1
     await finish(dag, job)
-
-
-def explained(dag: Any, judgement: Judgement) -> dict[str, Any]:
-    """Return the plan with its reasons, in an order in which the jobs can run (for why.py).
-
-    A job is sure to run if it has a reason of its own; a server, if one that asks it is.
-    """
-    jobs: list[dict[str, Any]] = []
-    for level in dag.toposorted():
-        for job in sorted(level, key=describe):
-            if not dag.needrun(job) or job.is_norun or is_service(job):
-                continue
-            verdict, forced = judgement.verdicts[job], dag.reason(job).forced
-            said = [*told_missing(verdict.missing, map(str, job.output)), *told(verdict)]
-            above = {d for d in dag.dependencies[job] if dag.needrun(d) and not is_service(d)}
-            jobs.append(
-                {
-                    "name": describe(job),
-                    "rule": job.rule.name,
-                    "wildcards": wildcards_of(job),
-                    "sure": bool(verdict) or forced,
-                    "reasons": said or (["forced"] if forced else [after(above)]),
-                    "changed": [change.name for change in verdict.changed],
-                    "spec": job.params.get("spec"),
-                    "seconds": last_seconds(job),
-                    "server": next(
-                        (describe(d) for d in dag.dependencies[job] if is_service(d)), None
-                    ),
-                }
-            )
-    return {"directory": str(Path.cwd()), "root": os.environ["SFTFLOW_ROOT"], "jobs": jobs}
-
-
-def after(jobs: set) -> str:
-    """Return the clause about jobs whose results may differ."""
-    names = sorted(map(describe, jobs))
-    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
-    return f"after {', '.join(names if not more else names[:3])}{more}"
-
-
-def last_seconds(job: Any) -> float | None:
-    """Return how long a job took last, or its rule's jobs on average; None if none has run."""
-    own = Path(str(job.benchmark))
-    paths = [own] if own.exists() else sorted(own.parent.glob("*.tsv"))
-    found = []
-    for path in paths:
-        with path.open(encoding="utf-8", newline="") as file:
-            found += [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
-    return sum(found) / len(found) if found else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
@@ -27,7 +27,17 @@ from sftflow.machinefaults import machine_fault
 from sftflow.provenance import as_recorded, read_record
 
 
-def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) -> None:
+class Books(Protocol):
+    """Who writes down what jobs were made from."""
+
+    def begin(self, job: Any) -> None:
+        """Remember what a job that starts here finds."""
+
+    def record(self, job: Any) -> None:
+        """Write down what a job that has just run was made from."""
+
+
+def keep_results(digests: Digests, books: Books | None = None) -> None:
     """Let no failure take a finished result with it.
 
     Snakemake (9.27) deletes a job's former outputs before the job starts, and the outputs of a
@@ -44,6 +54,8 @@ def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) 
         if not is_service(job):
             previous.set_aside(map(str, job.output))
             previous.remove_unfinished(map(str, job.output))
+            if books is not None:
+                books.begin(job)
         await remove(job)
 
     async def postprocess_and_keep(job: Any, error: bool = False, **options: Any) -> None:
@@ -68,8 +80,8 @@ def keep_results(digests: Digests, record: Callable[[Any], None] | None = None) 
                 logger.info(f"The former result of {describe(job)} is as it was.")
             return
         previous.drop(outputs)
-        if finished and record is not None:
-            recorded(record, job)
+        if finished and books is not None:
+            recorded(books.record, job)
 
     Job.remove_existing_output = set_aside
     Job.postprocess = postprocess_and_keep

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sftflow.codegraph import code_snapshot
+from sftflow.codegraph import code_snapshot, split_digests
 from sftflow.manifests import write_json
+from sftflow.meanwhile import CHANGED
 from sftflow.provenance import FOLDER, Change, Verdict
 from sftflow.settingchanges import setting_changes, shortened, value_text
 
-DIGEST_LENGTH = 16  # hex digits of codegraph.code_digest
 CONTENTS = {
+    "code": "its code",
     "raw": "the content of the raw files",
     "earlier": "what the portrait says that a dataset is compared with",
     "content": "the content of the model's folder or of its chat template",
@@ -56,6 +57,8 @@ def _clauses(change: Change) -> list[str]:
         if change.now is None:
             return [f"{change.name} is not an input any more"]
         return [f"{change.name} has other content"]
+    if change.then == CHANGED:
+        return [f"{CONTENTS.get(change.name, change.name)} {CHANGED}"]
     if change.name == "code":
         return shortened(list(code_changes(change.then, change.now)))
     if change.name == "spec":
@@ -80,31 +83,34 @@ def _snapshot_path(digest: str) -> Path:
 
 def keep_snapshots(digests: str) -> None:
     """Keep what the code digests of a param stand for, once each."""
-    for digest in _split(digests):
+    for digest in split_digests(digests):
         path, said = _snapshot_path(digest), code_snapshot(digest)
         if said is not None and not path.exists():
             write_json(path, said)
 
 
-def _split(digests: Any) -> list[str]:
-    text = str(digests)
-    return [text[i : i + DIGEST_LENGTH] for i in range(0, len(text), DIGEST_LENGTH)]
-
-
 def code_changes(then: Any, now: Any) -> Iterator[str]:
-    """Yield the functions that differ between two code digests."""
-    for old, new in zip(_split(then), _split(now), strict=False):
-        if old == new:
+    """Yield the functions that differ between the code of two params, of one digest or more each.
+
+    A run that asks for more has the digests of more modules.
+    """
+    if then == now:
+        return
+    before = [_parsed_file(_snapshot_path(digest)) for digest in split_digests(then)]
+    after = [code_snapshot(digest) for digest in split_digests(now)]
+    if None in before or None in after:
+        yield "its code has changed"
+        return
+    old, new = _merged(before), _merged(after)
+    for file in dict.fromkeys([*old, *new]):
+        if file not in new or file not in old:
+            yield f"scripts/{file} is {'new' if file in new else 'not used any more'}"
             continue
-        before, after = _parsed_file(_snapshot_path(old)), code_snapshot(new)
-        if before is None or after is None:
-            yield "its code has changed"
-            continue
-        for file in dict.fromkeys([*before, *after]):
-            if file not in after or file not in before:
-                yield f"scripts/{file} is {'new' if file in after else 'not used any more'}"
-                continue
-            yield from _function_changes(file, before[file], after[file])
+        yield from _function_changes(file, old[file], new[file])
+
+
+def _merged(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {file: said for snapshot in snapshots for file, said in snapshot.items()}
 
 
 def _function_changes(file: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

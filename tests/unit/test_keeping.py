@@ -23,7 +23,8 @@ class Outcome:
     """What Snakemake was told about a job, and what was recorded."""
 
     def __init__(self) -> None:
-        self.errors, self.recorded = [], []
+        self.errors, self.recorded, self.begun = [], [], []
+        self.record, self.begin = self.recorded.append, self.begun.append
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def outcome(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping.Job, "postprocess", postprocess)
     for name in ("_io_write", "_filter_incomplete_keys"):
         monkeypatch.setattr(keeping.FilePersistence, name, getattr(keeping.FilePersistence, name))
-    keeping.keep_results(Digests("results/.cache/digests.json"), found.recorded.append)
+    keeping.keep_results(Digests("results/.cache/digests.json"), found)
     return found
 
 
