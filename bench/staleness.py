@@ -22,7 +22,8 @@ from pathlib import Path
 REPO = Path(__file__).parents[1]
 sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests/unit"), str(REPO / "scripts")]
 
-from staleness.edits import CONTINUED, TABLE, missed, unnecessary  # noqa: E402
+from staleness.edit import missed, unnecessary  # noqa: E402
+from staleness.edits import CONTINUED, TABLE  # noqa: E402
 from staleness.project import Project  # noqa: E402
 
 HEAD = """\

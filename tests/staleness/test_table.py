@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from staleness.edits import TABLE, missed, unnecessary
+from staleness.edit import missed, unnecessary
+from staleness.edits import TABLE
 
 pytestmark = pytest.mark.e2e
 
