@@ -98,7 +98,8 @@ def cost(jobs: Iterable[Mapping[str, Any]]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Explain the plan."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    # What has changed may hold any text: [/INST] is no markup and :tada: stands for itself.
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
     plan = planned(arguments)
     runs = [job for job in plan["jobs"] if job["sure"]]
     may = [job for job in plan["jobs"] if not job["sure"]]
