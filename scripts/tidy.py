@@ -20,6 +20,7 @@ from rich.filesize import decimal
 from rich.prompt import Confirm
 
 from sftflow import plan, searches
+from sftflow.codegraph import split_digests
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
 from sftflow.digests import files_under
@@ -155,18 +156,19 @@ def traces(results: Path, entries: Iterable[Path]) -> list[Path]:
             found += [record, results / "logs" / rule / f"{name}.log"]
             found.append(results / "benchmarks" / rule / f"{name}.tsv")
         else:
-            told.add(code_of(record))
+            told.update(codes_of(record))
     snapshots = sorted((results / ".provenance/code").glob("*.json"))
     found += [path for path in snapshots if path.stem not in told]
     return [path for path in found if path.exists()]
 
 
-def code_of(record: Path) -> str | None:
-    """Return the digest of the code that a record names, None if it names none."""
+def codes_of(record: Path) -> list[str]:
+    """Return the digests of the code that a record names, one or more, [] if it names none."""
     try:
-        return json.loads(record.read_text(encoding="utf-8"))["basis"]["params"]["code"]
+        code = json.loads(record.read_text(encoding="utf-8"))["basis"]["params"]["code"]
     except (ValueError, LookupError, TypeError):
-        return None
+        return []
+    return split_digests(code)
 
 
 def size_of(path: Path) -> int:

@@ -49,13 +49,16 @@ def work(tmp_path, monkeypatch):
         path = Path(f"results/eval/t/benchmark/{suite}.json")
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
-    for run in ("first", "gone"):
+    # A run has the code of two stages if it asks for more.
+    for run, digit in (("first", "1"), ("gone", "2")):
+        stages = [digit * 16, f"{digit}0" * 8]
         record = Path(f"results/.provenance/train_adapter/run={run}.json")
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps({"basis": {"params": {"code": f"of-{run}"}}}))
-        snapshot = Path(f"results/.provenance/code/of-{run}.json")
-        snapshot.parent.mkdir(exist_ok=True)
-        snapshot.write_text("{}")
+        record.write_text(json.dumps({"basis": {"params": {"code": "".join(stages)}}}))
+        for digest in stages:
+            snapshot = Path(f"results/.provenance/code/{digest}.json")
+            snapshot.parent.mkdir(exist_ok=True)
+            snapshot.write_text("{}")
     return tmp_path
 
 
@@ -75,7 +78,8 @@ def test_only_what_nothing_refers_to_goes(work, capsys):
     assert "eval/t/benchmark/u.json" not in kept
     assert {"models/first/x", "runs/first/x", "models/t/x", "mine/kept/x"} <= kept
     assert ".provenance/train_adapter/run=first.json" in kept
-    assert ".provenance/code/of-first.json" in kept
+    snapshots = {Path(name).stem for name in kept if name.startswith(".provenance/code/")}
+    assert snapshots == {"1" * 16, "10" * 8}
     assert "datasets/d/map.json" not in kept
     assert {"judged/j/first.vs.t/win_rate.json", "people/p/x"} <= kept
     assert "Removed 11 entries" in capsys.readouterr().out
