@@ -33,7 +33,7 @@ from sftflow.notes import Notes
 from sftflow.promptfile import read_prompts
 from sftflow.slurmjobs import keep_slurm_jobs
 from sftflow.stage import StageError
-from sftflow.suites import folder_tasks, named_files
+from sftflow.suites import folder_tasks, named_files, placeless_files
 from sftflow.workfolder import check_writable
 
 check_writable(os.getcwd())

@@ -49,6 +49,8 @@ def suite_tasks(wildcards):
         content_digest(project_path(text.replace("{folder}", folder)))
         for text in suite_files(wildcards.suite, "folder")
     ]
+    shots = CONFIG["suites"][wildcards.suite]["num_fewshot"]
+    brought += map(content_digest, placeless_files(settings, shots))
     return sha256_json([settings, brought]) if settings else None
 
 

@@ -28,7 +28,8 @@ def question_tasks(wildcards):
             [
                 content_digest(project_path(text.replace("{folder}", folder)))
                 for text in question_files(settings, "folder")
-            ],
+            ]
+            + [content_digest(text) for text in question_files(settings, None)],
         ]
     return sha256_json(said)
 

@@ -167,23 +167,32 @@ def named_files(
     tasks: Mapping[str, Mapping[str, Any]], place: str, num_fewshot: int | None
 ) -> list[str]:
     """Return the paths below ``{place}`` that tasks read, with the place as it stands there."""
+    texts = {text for task in tasks.values() for text in _data_texts(task, num_fewshot)}
+    return sorted(text for text in texts if text.startswith("{" + place + "}/"))
 
-    def texts(value: Any) -> Iterable[str]:
+
+def placeless_files(tasks: Mapping[str, Mapping[str, Any]], num_fewshot: int | None) -> list[str]:
+    """Return the files and folders that tasks read by a path of their own, below no place."""
+    texts = {text for task in tasks.values() for text in _data_texts(task, num_fewshot)}
+    # A bare name is that of a format or of a set on the hub.
+    texts |= {text for task in tasks.values() if "/" in (text := str(task.get("dataset_path")))}
+    return sorted(text for text in texts if "\0" not in text and Path(text).exists())
+
+
+def _data_texts(task: Mapping[str, Any], num_fewshot: int | None) -> Iterator[str]:
+    """Yield the texts of a task's ``dataset_kwargs``, without those of splits that are not read."""
+    asked = dict(task.get("dataset_kwargs") or {})
+    files = asked.get("data_files")
+    if isinstance(files, dict):
+        splits = used_splits(task, num_fewshot)
+        asked["data_files"] = {k: v for k, v in files.items() if not splits or k in splits}
+    todo: list[Any] = [asked]
+    while todo:
+        value = todo.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict | list):
-            for item in value.values() if isinstance(value, dict) else value:
-                yield from texts(item)
-
-    named: list[str] = []
-    for task in tasks.values():
-        asked = dict(task.get("dataset_kwargs") or {})
-        files = asked.get("data_files")
-        if isinstance(files, dict):
-            splits = used_splits(task, num_fewshot)
-            asked["data_files"] = {k: v for k, v in files.items() if not splits or k in splits}
-        named += texts(asked)
-    return sorted({text for text in named if text.startswith("{" + place + "}/")})
+            todo += value.values() if isinstance(value, dict) else value
 
 
 def question_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,10 +208,13 @@ def question_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "dataset_kwargs": asked}
 
 
-def question_files(settings: Mapping[str, Mapping[str, Any]], place: str) -> list[str]:
-    """Return the paths below ``{place}`` that hold the questions of a suite's own tasks."""
+def question_files(settings: Mapping[str, Mapping[str, Any]], place: str | None) -> list[str]:
+    """Return the paths below ``{place}`` that hold the questions of a suite's own tasks.
+
+    Without a place they are those of placeless_files.
+    """
     asked = {name: question_settings(said) for name, said in settings.items()}
-    return named_files(asked, place, 0)
+    return named_files(asked, place, 0) if place else placeless_files(asked, 0)
 
 
 def check_metrics(tasks: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:

@@ -9,6 +9,8 @@ from sftflow.suites import (
     check_metrics,
     folder_tasks,
     missing_files,
+    placeless_files,
+    question_files,
     unknown_task,
     with_places,
     without_unread_splits,
@@ -55,6 +57,23 @@ def test_a_file_beside_a_task_is_asked_for_only_if_it_is_read(tmp_path):
     assert list(alone["dataset_kwargs"]["data_files"]) == ["test"]
     assert "fewshot_split" not in alone and "training_split" not in alone
     assert shown == task
+
+
+def test_a_file_below_no_place_is_read_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("asked.jsonl", "shots.jsonl", "sets/mine/a.parquet", "json"):
+        write(tmp_path, name, "{}")
+    files = {"test": str(tmp_path / "asked.jsonl"), "train": ["shots.jsonl", "none.jsonl"]}
+    task = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": files},
+        "test_split": "test",
+        "fewshot_split": "train",
+    }
+    assert placeless_files({"t": task}, 0) == [str(tmp_path / "asked.jsonl")]
+    assert placeless_files({"t": task}, 2) == [str(tmp_path / "asked.jsonl"), "shots.jsonl"]
+    assert placeless_files({"t": {"dataset_path": "sets/mine"}}, 0) == ["sets/mine"]
+    assert question_files({"t": task}, None) == [str(tmp_path / "asked.jsonl")]
 
 
 def test_unknown_task_names_the_nearest():
