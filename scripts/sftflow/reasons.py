@@ -21,6 +21,8 @@ CONTENTS = {
     "models": "the content of a model that the cleaning uses",
     "tasks": "what the task files say, or the data beside them",
     "prompts": "the content of the prompt file",
+    "prompt": "what the judge's prompt says",
+    "filled": "what the filled sheets say, or their names",
     "texts": "the content of the held-out texts",
 }
 

@@ -69,6 +69,13 @@ def test_what_changes_while_a_job_runs_leaves_it_stale(stage):
     ]
 
 
+def test_digests_of_contents_are_told_in_words():
+    names = {"prompt": "what the judge's prompt says", "filled": "what the filled sheets say"}
+    for name, words in names.items():
+        (said,) = told(Verdict(changed=[Change("params", name, "1", "2")]))
+        assert said.startswith(words) and said.endswith("has changed")
+
+
 def test_a_file_that_is_gone_at_the_end_leaves_the_job_stale():
     def gone():
         raise FileNotFoundError
