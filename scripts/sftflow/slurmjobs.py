@@ -2,16 +2,23 @@
 
 Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
 
-- Jobs are submitted by threads that nobody listens to. What one of them raises (the controller is
-  restarted at that moment, `sacctmgr` knows no such account, `sbatch` prints two numbers) is
-  dropped, and so is the job. Here it is the job's failure, told and tried again as any other.
+- What goes wrong when a job is submitted: sftflow/slurmsubmission.py.
 - When Slurm does not answer five questions within a second, all jobs that ran are forgotten. Here
   they are asked about again later.
-- A job that Slurm has forgotten (MinJobAge) counts as running. Here it has failed, after a while.
+- A job that Slurm has forgotten (MinJobAge) counts as running. Here its note says how it ended
+  (sftflow/slurmnotes.py); without one (it was killed) it has failed, after a while.
+- Where Slurm forgets soon, sacct is asked, which has no answer on a cluster that keeps no accounts.
+  Here it is asked only where accounts are kept.
 - sacct says who cancelled a job ("CANCELLED by 1000"), and such a state is none that the executor
   knows: the job counts as running. Here it is read by its first word.
 - A job that was preempted, or whose node failed, counts as running, for Slurm may start it again.
   Where a cluster does not (PreemptMode=CANCEL), it stays so. Here it has failed, after a while.
+- Nothing says why a job waits: one that is held, or for which a partition is too short, does so for
+  ever. Here Slurm's reason is told, once each.
+- It sleeps up to three minutes between two questions, and for as long after Ctrl-C. Here up to four
+  times what --seconds-between-status-checks says, and no longer than Snakemake itself runs.
+- A job's log lies in a folder named after all of its wildcards, which no file system takes if run
+  and judge have long names. Here the name is cut.
 - Inside a job it starts srun without SLURM_CONF, by which many clusters (a module sets it) say
   where their Slurm is: srun finds none, and every job fails. Here what says that stays.
 - Without an account it asks `sacct` for the last one, by a command that can't succeed, and that a
@@ -23,12 +30,19 @@ The lock pins the executor that this was made for.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
+from threading import Event
 from typing import Any
+
+from sftflow.slurmnotes import noted_states, noting, starting, tidying
+from sftflow.slurmsubmission import cancelling, submitting
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 STEP_PLUGIN = "snakemake_executor_plugin_slurm_jobstep"  # what runs inside of a job
@@ -37,12 +51,17 @@ WHEREABOUTS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
 UNKNOWN_TIMES = 10
 # States from which Slurm goes back to PENDING within seconds, or never.
 ENDED = {"PREEMPTED", "NODE_FAIL", "REVOKED"}
+SLOWER = 4
+NAME_BYTES = 200
+# Why a job waits that need only wait for its turn.
+USUAL = {"None", "Priority", "Resources", "BeginTime", "Cleaning", "Reservation"}
 
 
 class Answers:
-    """Slurm's last answer: job id -> state, None if there was none."""
+    """Slurm's last answer: job id -> state, None if there was none; the name of all these jobs."""
 
     states: dict[str, str] | None = None
+    run = ""
 
 
 def keep_slurm_jobs() -> None:
@@ -50,14 +69,23 @@ def keep_slurm_jobs() -> None:
     step = sys.modules.get(STEP_PLUGIN)
     if step is not None and not isinstance(step.subprocess, Located):
         step.subprocess = Located()
+        step.Executor.run_job = starting(step.Executor.run_job)
+        for name, state in (("report_job_success", "COMPLETED"), ("report_job_error", "FAILED")):
+            setattr(step.Executor, name, noting(getattr(step.Executor, name), state))
     plugin = sys.modules.get(PLUGIN)
     if plugin is None or hasattr(plugin.Executor.run_job, "__wrapped__"):
         return
-    answers = Answers()
-    plugin.Executor.run_job = submitting(plugin.Executor.run_job)
-    plugin.query_job_status = asking(plugin.query_job_status, answers)
-    plugin.Executor.check_active_jobs = looking(plugin.Executor.check_active_jobs, answers)
+    answers, stopped, query = Answers(), Event(), plugin.query_job_status
+    plugin.Executor.run_job = submitting(plugin.Executor.run_job, stopped)
+    plugin.Executor.cancel_jobs = cancelling(plugin.Executor.cancel_jobs, stopped)
+    plugin.query_job_status = asking(query, answers)
+    check = telling(plugin.Executor.check_active_jobs, query, answers)
+    plugin.Executor.check_active_jobs = looking(check, answers)
+    plugin.Executor.sleep = sleep
+    plugin.is_query_tool_available = accounting(plugin.is_query_tool_available)
+    plugin.get_job_wildcards = cutting(plugin.get_job_wildcards)
     plugin.get_account = lambda _logger: None
+    plugin.Executor.shutdown = tidying(plugin.Executor.shutdown)
     plugin.delete_slurm_environment = sparing(plugin.delete_slurm_environment)
 
 
@@ -93,21 +121,34 @@ def sparing(forget: Callable[[], None]) -> Callable[[], None]:
     return spared
 
 
-def submitting(run_job: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Return a submission whose exception is the failure of its job."""
-    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+def keeps_accounts(config: str) -> bool:
+    """Say whether, by `scontrol show config`, there is a database that sacct can ask."""
+    found = re.search(r"^AccountingStorageType\s*=\s*(\S+)", config, re.MULTILINE)
+    return bool(found) and found[1] not in ("(null)", "accounting_storage/none")
 
-    @functools.wraps(run_job)
-    def told(executor: Any, job: Any) -> None:
-        try:
-            run_job(executor, job)
-        except Exception as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            executor._report_job_error_threadsafe(
-                SubmittedJobInfo(job), f"The job could not be given to Slurm: {said}"
-            )
 
-    return told
+def accounting(available: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return whether a command is of use: sacct is there, and useless, without accounts too."""
+
+    @functools.cache
+    def useful(name: str) -> bool:
+        if not available(name) or name != "sacct":
+            return available(name)
+        command = ["scontrol", "show", "config"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        return keeps_accounts(said.stdout)
+
+    return functools.wraps(available)(useful)
+
+
+def cutting(name_of: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Return a way to name a job after its wildcards that a file system takes."""
+
+    @functools.wraps(name_of)
+    def cut(job: Any) -> str:
+        return name_of(job).encode()[:NAME_BYTES].decode(errors="ignore")
+
+    return cut
 
 
 def asking(query: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
@@ -120,7 +161,7 @@ def asking(query: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
             logger.warning("Slurm does not say how the jobs are; it is asked again later.")
             return {}, 0.0
         # "CANCELLED by 1000", and what sacct cuts off where a column is too narrow.
-        answers.states = {
+        answers.states = noted_states(answers.run) | {
             job: (state.split() or [""])[0].rstrip("+") for job, state in answers.states.items()
         }
         return answers.states, duration_s
@@ -133,6 +174,7 @@ def looking(check: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
 
     @functools.wraps(check)
     async def counted(executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
+        answers.run = executor.run_uuid
         async for job in check(executor, jobs):
             state = state_of(job.external_jobid, answers.states)
             lives = answers.states is None or state not in {None, *ENDED}
@@ -146,6 +188,37 @@ def looking(check: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
             executor.report_job_error(job, msg=said)
 
     return counted
+
+
+def telling(
+    check: Callable[..., Any], query: Callable[..., Any], answers: Answers
+) -> Callable[..., Any]:
+    """Return a look at all jobs that tells why some wait, if it is not for their turn."""
+    told: set[str] = set()
+
+    @functools.wraps(check)
+    async def reasoned(executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
+        async for job in check(executor, jobs):
+            yield job
+        if "PENDING" not in (answers.states or {}).values():
+            return
+        command = f"squeue --noheader --states=PENDING --format=%i|%r --name={executor.run_uuid}"
+        reasons, _ = await query(command, executor.logger)
+        for number, reason in (reasons or {}).items():
+            if reason not in USUAL | told:
+                told.add(reason)
+                executor.logger.warning(f"Job {number} waits; Slurm's reason is {reason}.")
+
+    return reasoned
+
+
+async def sleep(executor: Any) -> None:
+    """Wait until jobs are to be asked about again, or the executor ends."""
+    asked_s = executor.workflow.remote_execution_settings.seconds_between_status_checks
+    wait_s = min(executor.next_seconds_between_status_checks, SLOWER * asked_s)
+    until = time.monotonic() + wait_s
+    while executor.wait and time.monotonic() < until:
+        await asyncio.sleep(1)
 
 
 def state_of(number: str, states: dict[str, str] | None) -> str | None:

@@ -11,20 +11,19 @@ from types import SimpleNamespace
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 import snakemake_executor_plugin_slurm_jobstep as step
-from snakemake_interface_common.exceptions import WorkflowError
 
-from sftflow import slurmjobs
-from sftflow.slurmjobs import Answers, asking, looking, submitting
+from sftflow import slurmjobs, slurmnotes
+from sftflow.slurmjobs import Answers, accounting, asking, looking, telling
 
 
 class Executor:
     """As much of an executor as is used: it keeps what it is told."""
 
     def __init__(self):
-        self.errors = []
+        self.errors, self.succeeded = [], []
 
-    def _report_job_error_threadsafe(self, info, msg):
-        self.errors.append((info.job, msg))
+    def report_job_success(self, info):
+        self.succeeded.append(info.external_jobid)
 
     def report_job_error(self, info, msg, **_):
         self.errors.append((info.external_jobid, msg))
@@ -34,26 +33,10 @@ def submitted(number):
     return SimpleNamespace(external_jobid=number, aux={"slurm_logfile": None})
 
 
-def test_what_a_submission_raises_is_its_jobs_failure():
-    def run_job(_executor, _job):
-        raise WorkflowError("sacctmgr:\n no account lab")
-
-    executor = Executor()
-    submitting(run_job)(executor, "training")
-    assert executor.errors == [
-        ("training", "The job could not be given to Slurm: sacctmgr: no account lab")
-    ]
-
-
-def test_a_submission_that_succeeds_is_left_alone():
-    executor, seen = Executor(), []
-    submitting(lambda _executor, job: seen.append(job))(executor, "training")
-    assert (seen, executor.errors) == (["training"], [])
-
-
 @pytest.fixture
-def polls(monkeypatch):
+def polls(monkeypatch, tmp_path):
     """Return a function that looks at jobs while Slurm answers this, through the real executor."""
+    monkeypatch.chdir(tmp_path)
     answers, executor = Answers(), Executor()
     executor.logger = logging.getLogger("polls")
     executor.run_uuid = "run"
@@ -63,6 +46,7 @@ def polls(monkeypatch):
     )
     executor.workflow = SimpleNamespace(executor_settings=settings)
     settings.requeue, executor._preemption_warning, executor._failed_nodes = True, False, set()
+    settings.keep_successful_logs = False
     executor.get_status_command = lambda: "squeue"
     executor._status_query_calls = executor._status_query_failures = 0
     executor._status_query_total_seconds = executor._status_query_max_seconds = 0.0
@@ -115,6 +99,101 @@ def test_a_job_that_slurm_does_not_start_again_is_given_up_in_the_end(polls, sta
     assert kept == [] and f"Job 7 is {state}" in errors[0][1]
 
 
+def test_a_job_that_slurm_has_forgotten_has_noted_how_it_ended(polls, monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_NAME", "run")
+    for number, state in (("7", "COMPLETED"), ("8", "FAILED")):
+        monkeypatch.setenv("SLURM_JOB_ID", number)
+        slurmnotes.noting(lambda: None, state)()
+    ended, failed = submitted("7"), submitted("8")
+    for job in (ended, failed):
+        job.aux["slurm_logfile"] = tmp_path / "job.log"
+    assert polls([ended, failed], {"7": "PENDING", "8": "RUNNING"}) == ([ended, failed], [])
+    assert polls([ended, failed], None) == ([ended, failed], [])
+    kept, errors = polls([ended, failed], {})
+    assert kept == [] and [number for number, _ in errors] == ["8"]
+    slurmnotes.starting(lambda *_: None)(None, None)  # job 8 is requeued
+    assert slurmnotes.noted_states("run") == {"7": "COMPLETED"}
+    slurmnotes.tidying(lambda _: None)(SimpleNamespace(run_uuid="run"))
+    assert slurmnotes.noted_states("run") == {}
+
+
+def test_a_task_of_an_array_notes_its_own_end(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    said = {"JOB_NAME": "run", "JOB_ID": "9", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "2"}
+    for name, value in said.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    slurmnotes.noting(lambda: None, "COMPLETED")()
+    assert slurmnotes.noted_states("run") == {"7_2": "COMPLETED"}
+
+
+def test_why_a_job_waits_is_told_once(caplog):
+    answers, executor = Answers(), SimpleNamespace(run_uuid="run", logger=logging.getLogger("why"))
+    answers.states = {"7": "PENDING", "8": "RUNNING", "9": "PENDING"}
+
+    async def check(_executor, jobs):
+        for job in jobs:
+            yield job
+
+    async def query(command, _logger):
+        assert "--states=PENDING" in command and "--name=run" in command
+        return {"7": "PartitionTimeLimit", "9": "Priority"}, 0.1
+
+    look = telling(check, query, answers)
+
+    async def collected():
+        return [job async for job in look(executor, ["job"])]
+
+    assert asyncio.run(collected()) == asyncio.run(collected()) == ["job"]
+    assert [record.message for record in caplog.records] == [
+        "Job 7 waits; Slurm's reason is PartitionTimeLimit."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("accounting_storage/slurmdbd", True),
+        ("accounting_storage/none", False),  # Slurm 22
+        ("(null)", False),  # Slurm 24
+    ],
+)
+def test_sacct_is_of_use_where_accounts_are_kept(monkeypatch, tmp_path, said, kept):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho 'AccountingStorageType   = {said}'\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    useful = accounting(lambda _name: True)
+    assert (useful("sacct"), useful("squeue")) == (kept, True)
+
+
+@pytest.mark.parametrize(
+    ("runs", "asked_s", "slept"), [(True, 1, 4), (True, 99, 180), (False, 1, 0)]
+)
+def test_jobs_are_asked_about_before_long(monkeypatch, runs, asked_s, slept):
+    clock = [0]
+
+    async def second(duration_s):
+        clock[0] += duration_s
+
+    monkeypatch.setattr(slurmjobs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(slurmjobs, "asyncio", SimpleNamespace(sleep=second))
+    settings = SimpleNamespace(seconds_between_status_checks=asked_s)
+    executor = SimpleNamespace(
+        workflow=SimpleNamespace(remote_execution_settings=settings),
+        next_seconds_between_status_checks=180,
+        wait=runs,
+    )
+    asyncio.run(slurmjobs.sleep(executor))
+    assert clock == [slept]
+
+
+def test_a_job_with_long_names_has_a_folder_for_its_log(tmp_path):
+    job = SimpleNamespace(wildcards=["jud/ge", "名" * 90])
+    name = slurmjobs.cutting(plugin.get_job_wildcards)(job)
+    (tmp_path / name).mkdir()
+    assert name.startswith("jud_ge_名名") and not name.endswith("\ufffd")
+
+
 def test_who_cancelled_a_job_is_no_state_of_its_own(polls):
     kept, errors = polls([submitted("7")], {"7": "CANCELLED by 1000"})
     assert kept == [] and "'CANCELLED'" in errors[0][1]
@@ -126,9 +205,16 @@ def test_a_task_of_an_array_is_known_by_its_parent(polls):
         assert polls([job], {"7": "RUNNING"}) == ([job], [])
 
 
+def keep_step(monkeypatch):
+    """Have what is mended of a job's inside put back afterwards."""
+    monkeypatch.setattr(step, "subprocess", subprocess)
+    for name in ("run_job", "report_job_success", "report_job_error"):
+        monkeypatch.setattr(step.Executor, name, getattr(step.Executor, name))
+
+
 def test_what_runs_in_a_job_knows_where_slurm_is(monkeypatch):
     """The executor for the inside of a job hands srun an environment without SLURM_*."""
-    monkeypatch.setattr(step, "subprocess", subprocess)
+    keep_step(monkeypatch)
     slurmjobs.keep_slurm_jobs()
     monkeypatch.setenv("SLURM_CONF", "/shared/slurm.conf")
     started = step.subprocess.Popen(
@@ -145,11 +231,17 @@ def test_a_workflow_within_a_job_knows_where_slurm_is(monkeypatch):
 
 
 def test_the_installed_executor_is_mended_once(monkeypatch):
-    for name in ("run_job", "check_active_jobs"):
+    for name in ("run_job", "cancel_jobs", "check_active_jobs", "sleep", "shutdown"):
         monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
-    for name in ("query_job_status", "get_account", "delete_slurm_environment"):
+    for name in (
+        "query_job_status",
+        "get_account",
+        "get_job_wildcards",
+        "delete_slurm_environment",
+    ):
         monkeypatch.setattr(plugin, name, getattr(plugin, name))
-    monkeypatch.setattr(step, "subprocess", step.subprocess)
+    monkeypatch.setattr(plugin, "is_query_tool_available", plugin.is_query_tool_available)
+    keep_step(monkeypatch)
     slurmjobs.keep_slurm_jobs()
     mended = plugin.Executor.run_job
     slurmjobs.keep_slurm_jobs()
