@@ -10,11 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from sftflow.configfile import ConfigFault, read_yaml
-from sftflow.findings import Finding, fault, ok, warning
+from sftflow.findings import FAULT, Finding, fault, ok, warning
+from sftflow.slurmjobs import keeps_accounts
 from sftflow.slurmlimits import (
     FORMAT,
     Partition,
     account_finding,
+    has_gpus,
     limit_findings,
     map_findings,
     read_partitions,
@@ -40,7 +42,8 @@ def cluster_findings() -> list[Finding]:
         todo = "ask the cluster's administrators; `scontrol ping` must say UP"
         return [munge(), fault("Slurm", f"the controller does not answer: {text}", todo)]
     account = account_finding()
-    return [munge(), settings(), *partitions(), *([account] if account else [])]
+    config = told("scontrol", "show", "config")[1]
+    return [munge(config), settings(config), *partitions(), *([account] if account else [])]
 
 
 def told(*command: str) -> tuple[bool, str]:
@@ -52,52 +55,52 @@ def told(*command: str) -> tuple[bool, str]:
     return done.returncode == 0, (done.stdout.strip() or done.stderr.strip())
 
 
-def munge() -> Finding:
-    """Say whether munge, by which Slurm knows its users, works here."""
+def munge(config: str = "") -> Finding:
+    """Say whether munge, by which Slurm knows its users, works here, at the place Slurm names."""
     if shutil.which("munge") is None:
         return ok("munge", "not on the PATH; Slurm may use another way to know its users")
-    made, text = told("munge", "--no-input")
+    place = re.search(r"^AuthInfo\s*=.*\bsocket=([^,\s]+)", config, re.MULTILINE)
+    made, text = told("munge", "--no-input", *([f"--socket={place[1]}"] if place else []))
     if not made:
         return fault("munge", text or "it fails", "have munged started on this machine")
     return ok("munge", "it makes credentials")
 
 
-def settings() -> Finding:
+def settings(text: str) -> Finding:
     """Say whether ended jobs are remembered long enough to be asked about."""
-    _, text = told("scontrol", "show", "config")
     age = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
     version = re.search(r"^SLURM_VERSION\s*=\s*(\S+)", text, re.MULTILINE)
-    accounts = "accounting_storage/none" not in text and "(null)" not in _storage(text)
     said = f"version {version[1] if version else '?'}"
-    if age and int(age[1]) < LEAST_JOB_AGE_S and not accounts:
-        return fault(
+    if age and int(age[1]) < LEAST_JOB_AGE_S and not keeps_accounts(text):
+        return warning(
             "Slurm",
-            f"{said}; ended jobs are forgotten after {age[1]} s and no accounts are kept",
-            f"have MinJobAge set to {LEAST_JOB_AGE_S} s or more, or nobody learns how a job ended",
+            f"{said}; ended jobs are forgotten after {age[1]} s and no accounts are kept: that a "
+            "job was killed is noticed some minutes later",
+            f"have MinJobAge set to {LEAST_JOB_AGE_S} s or more",
         )
     return ok("Slurm", f"{said}, the controller answers")
-
-
-def _storage(text: str) -> str:
-    found = re.search(r"^AccountingStorageType\s*=\s*(.*)$", text, re.MULTILINE)
-    return found[1] if found else "(null)"
 
 
 def partitions() -> list[Finding]:
     """Say which partitions there are, and whether what the profile asks for fits into them."""
     rows = read_partitions(told("sinfo", "--noheader", f"--format={FORMAT}")[1])
-    there = {row.name for row in rows if row.up}
+    rows = [row for row in rows if row.up]
+    there = {row.name for row in rows}
     if not there:
         return [fault("partitions", "none is up", "look at `sinfo`")]
-    wanted = wanted_partitions()
+    wanted, asks_gpus = wanted_partitions(), os.environ.get(GPUS) != "0"
     found = [named_partition(name, source, there) for source, name in wanted.items()]
     if os.environ.get(MAP):
-        found += map_findings(Path(os.environ[MAP]), os.environ.get(GPUS) != "0")
+        found += map_findings(Path(os.environ[MAP]), asks_gpus, rows)
     names = {part for value in wanted.values() for part in value.split(",")}
-    up = [row for row in rows if row.up]
-    used = [row for row in up if row.name in names or (row.default and not wanted)]
-    found += limit_findings(used or up)
-    return [*(found if wanted else [default_partition(rows), *found]), cluster_gpus(rows)]
+    used = [row for row in rows if row.name in names or (row.default and not wanted)] or rows
+    if not wanted:
+        found.insert(0, default_partition(rows))
+    if any(finding.level == FAULT for finding in found):
+        used = rows  # where jobs go to is not known then
+    # Trainings and servers go where the GPUs are, and these ask for most.
+    found += limit_findings([row for row in used if asks_gpus and has_gpus(row)] or used)
+    return [*found, cluster_gpus(rows, used)]
 
 
 def wanted_partitions() -> dict[str, str]:
@@ -126,14 +129,18 @@ def default_partition(rows: list[Partition]) -> Finding:
     return fault("partitions", "there is no default one", f"export {PARTITION} or {MAP}")
 
 
-def cluster_gpus(rows: list[Partition]) -> Finding:
-    """Say whether the nodes have GPUs, and whether the profile asks for any."""
-    has = any(re.match(r"gpu\b", part) for row in rows for part in row.gres.split(","))
+def cluster_gpus(rows: list[Partition], used: list[Partition]) -> Finding:
+    """Say whether nodes have GPUs, where jobs go to, and whether the profile asks for any."""
+    having = sorted({row.name for row in rows if has_gpus(row)})
     asks = os.environ.get(GPUS) != "0"
-    if asks and not has:
+    if asks and not having:
         todo = f"export {GPUS}=0, or jobs will wait for GPUs for ever"
         return fault("Slurm's GPUs", "no node has any", todo)
-    if has and not asks:
+    if having and not asks:
         todo = f"unset {GPUS} to use them"
         return warning("Slurm's GPUs", f"nodes have some, but {GPUS} is 0", todo)
-    return ok("Slurm's GPUs", "nodes have some" if has else "none, and none are asked for")
+    if asks and not any(has_gpus(row) for row in used):
+        places = " and ".join(sorted({row.name for row in used}))
+        said = f"jobs go to {places}, without any; {', '.join(having)} has some"
+        return fault("Slurm's GPUs", said, f"export {PARTITION}={','.join(having)}, or {MAP}")
+    return ok("Slurm's GPUs", "nodes have some" if having else "none, and none are asked for")

@@ -121,8 +121,16 @@ def _fits(what: str, name: str, asked: float, there: float, unit: str) -> Findin
     return ok("Slurm", known)
 
 
-def map_findings(path: Path, asks_gpus: bool) -> list[Finding]:
-    """Say whether the executor can read a map of partitions, and finds one for every job."""
+def has_gpus(partition: Partition) -> bool:
+    """Say whether some of a partition's nodes have counted GPUs."""
+    return any(re.match(r"gpu\b", part) for part in partition.gres.split(","))
+
+
+def map_findings(path: Path, asks_gpus: bool, rows: Iterable[Partition]) -> list[Finding]:
+    """Say whether the executor can read a map of partitions, and finds one for every job.
+
+    What the map promises, the partitions must have: a job is sent there by the map alone.
+    """
     try:
         from snakemake_executor_plugin_slurm.partitions import read_partition_file
 
@@ -137,6 +145,21 @@ def map_findings(path: Path, asks_gpus: bool) -> list[Finding]:
     if asks_gpus and not any(entry.limits.max_gpu for entry in entries):
         said = f"{path}: no partition has a max_gpu, so jobs with GPUs find none"
         found.append(fault("partitions", said, "give those with GPUs their max_gpu"))
+    return found + [fault for entry in entries for fault in _promises(path, entry, list(rows))]
+
+
+def _promises(path: Path, entry: Any, rows: list[Partition]) -> list[Finding]:
+    """Compare an entry of a map with its partition, if there is one."""
+    name, limits = entry.name, entry.limits
+    rows = [row for row in rows if row.name == name]
+    found, told = [], limits.max_runtime / 60
+    longest = max((row.hours for row in rows), default=math.inf)
+    if longest < told < math.inf:
+        said = f"{path}: {name} is said to take jobs of {told:g} h, but takes {longest:g} h"
+        found.append(fault("partitions", said, f"write max_runtime: {int(longest * 60)} (minutes)"))
+    if rows and limits.max_gpu and not any(has_gpus(row) for row in rows):
+        said = f"{path}: {name} is said to have GPUs, but has none"
+        found.append(fault("partitions", said, "write max_gpu: 0"))
     return found
 
 

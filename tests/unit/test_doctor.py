@@ -148,12 +148,17 @@ def test_a_package_that_ends_the_process_at_its_import(monkeypatch, tmp_path):
 
 
 SINFO = (
-    "cpu*|up|4|(null)|3-00:00:00|250000+|64\n"
-    "gpu|up|2|gpu:a100:4|infinite|500000|96\n"
+    "cpu|up|4|(null)|3-00:00:00|250000+|64\n"
+    "gpu*|up|2|gpu:a100:4|infinite|500000|96\n"
     "old|down|1|(null)|infinite|1|1\n"
 )
 BIG = "infinite|500000|64"
-SHOWN = "AccountingStorageType   = accounting_storage/none\nMinJobAge = {age} sec\n"
+GOOD = "partitions:\n  gpu: { max_gpu: 8, max_runtime: 9d }"
+SHOWN = """\
+AccountingStorageType   = accounting_storage/none
+AuthInfo                = socket=/run/of/slurm
+MinJobAge = {age} sec
+"""
 
 
 @pytest.fixture
@@ -189,18 +194,18 @@ def slurm(tmp_path, monkeypatch):
 def test_a_good_cluster(slurm):
     found = slurm()
     assert levels(found) == [OK] * 6
-    assert "cpu, the cluster's default" in found[2].said
+    assert "gpu, the cluster's default" in found[2].said
 
 
 @pytest.mark.parametrize(
     ("planted", "words"),
     [
         ({"ping": "Slurmctld(primary) at a is DOWN"}, "does not answer"),
-        ({"munge": "echo 'munged is not running' >&2; exit 6"}, "munged is not running"),
-        ({"age": 10}, "forgotten after 10 s"),
+        ({"munge": 'echo "munged is not at $2" >&2; exit 6'}, "not at --socket=/run/of/slurm"),
         ({"sinfo": f"cpu|down|4|(null)|{BIG}\\n"}, "none is up"),
         ({"sinfo": f"cpu|up|4|gpu:1|{BIG}\\n"}, "no default one"),
         ({"sinfo": f"cpu*|up|4|(null)|{BIG}\\n"}, "no node has any"),
+        ({"sinfo": f"cpu*|up|4|(null)|{BIG}\\nfast|up|4|gpu:2|{BIG}\\n"}, "go to cpu, without any"),
         ({"sinfo": "all*|up|4|gpu:1|12:00:00|500000|64\\n"}, "time limit is 12 h, but jobs ask"),
         ({"sinfo": "all*|up|4|gpu:1|30:00|500000|64\\n"}, "time limit is 0.5 h, but jobs ask"),
         ({"sinfo": "all*|up|4|gpu:1|infinite|32000|64\\n"}, "is 32000 MB, but jobs ask for 64000"),
@@ -212,6 +217,21 @@ def test_a_cluster_that_lacks_something(slurm, planted, words):
     faults = [finding for finding in slurm(**planted) if finding.level == FAULT]
     assert len(faults) == 1
     assert words in faults[0].said and faults[0].todo
+
+
+def test_a_cluster_that_forgets_jobs_soon_and_keeps_no_accounts(slurm):
+    late = [finding for finding in slurm(age=10) if finding.level == WARNING]
+    assert len(late) == 1 and "forgotten after 10 s" in late[0].said
+
+
+def test_the_limits_of_the_partition_with_gpus_count_for_those(slurm, monkeypatch):
+    monkeypatch.setenv(clusterchecks.PARTITION, "cpu,gpu")
+    short = f"cpu|up|4|(null)|{BIG}\\ngpu|up|2|gpu:2|6:00:00|500000|96\\n"
+    assert [finding.said for finding in slurm(sinfo=short) if finding.level == FAULT] == [
+        "the largest time limit is 6 h, but jobs ask for 24 h"
+    ]
+    monkeypatch.setenv(clusterchecks.GPUS, "0")
+    assert FAULT not in levels(slurm(sinfo=short))
 
 
 def test_partitions_that_the_environment_names(slurm, monkeypatch, tmp_path):
@@ -236,6 +256,8 @@ def test_partitions_that_the_environment_names(slurm, monkeypatch, tmp_path):
         ("partitions:\n  cpu: { max_runtime: soon }\n", "Invalid time format"),
         ("partitions:\n  gpu: { max_gpu: 8 }\n", "jobs without GPUs find none"),
         ("partitions:\n  gpu: { max_runtime: 2d }\n", "jobs with GPUs find none"),
+        (f"{GOOD}\n  cpu: {{ max_runtime: 4d }}\n", "jobs of 96 h, but takes 72 h"),
+        (f"{GOOD}\n  cpu: {{ max_runtime: 3d, max_gpu: 1 }}\n", "cpu is said to have GPUs"),
         (None, "not found"),
     ],
 )
