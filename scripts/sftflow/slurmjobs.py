@@ -21,6 +21,7 @@ Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
   and judge have long names. Here the name is cut.
 - Inside a job it starts srun without SLURM_CONF, by which many clusters (a module sets it) say
   where their Slurm is: srun finds none, and every job fails. Here what says that stays.
+- With --verbose it writes the environment of a job, with all tokens, into the job's log. Here not.
 - Without an account it asks `sacct` for the last one, by a command that can't succeed, and that a
   cluster without accounts need not have. Here nothing is guessed: `sbatch` itself knows
   SBATCH_ACCOUNT and the user's default.
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import re
 import subprocess
@@ -69,6 +71,7 @@ def keep_slurm_jobs() -> None:
     step = sys.modules.get(STEP_PLUGIN)
     if step is not None and not isinstance(step.subprocess, Located):
         step.subprocess = Located()
+        step.Executor.__post_init__ = silencing(step.Executor.__post_init__)
         step.Executor.run_job = starting(step.Executor.run_job)
         for name, state in (("report_job_success", "COMPLETED"), ("report_job_error", "FAILED")):
             setattr(step.Executor, name, noting(getattr(step.Executor, name), state))
@@ -102,6 +105,18 @@ class Located:
         """Start a process with this environment and Slurm's whereabouts."""
         located = None if env is None else env | whereabouts()
         return subprocess.Popen(*command, env=located, **more)
+
+
+def silencing(begin: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a beginning of the executor inside of a job that logs nothing."""
+
+    @functools.wraps(begin)
+    def silenced(executor: Any) -> None:
+        logger, executor.logger = executor.logger, logging.Logger("nobody")
+        begin(executor)
+        executor.logger = logger
+
+    return silenced
 
 
 def whereabouts() -> dict[str, str]:

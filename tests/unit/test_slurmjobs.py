@@ -208,7 +208,7 @@ def test_a_task_of_an_array_is_known_by_its_parent(polls):
 def keep_step(monkeypatch):
     """Have what is mended of a job's inside put back afterwards."""
     monkeypatch.setattr(step, "subprocess", subprocess)
-    for name in ("run_job", "report_job_success", "report_job_error"):
+    for name in ("__post_init__", "run_job", "report_job_success", "report_job_error"):
         monkeypatch.setattr(step.Executor, name, getattr(step.Executor, name))
 
 
@@ -221,6 +221,20 @@ def test_what_runs_in_a_job_knows_where_slurm_is(monkeypatch):
         ["printenv", "SLURM_CONF"], stdout=step.subprocess.PIPE, text=True, env={"PATH": "/bin"}
     )
     assert started.communicate()[0] == "/shared/slurm.conf\n"
+
+
+def test_a_job_that_tells_all_does_not_tell_its_environment(monkeypatch, caplog):
+    keep_step(monkeypatch)
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("HF_TOKEN", "hf_planted")
+    inside = SimpleNamespace(logger=logging.getLogger("inside"))
+    step.Executor.__post_init__(inside)
+    assert "hf_planted" in caplog.text  # what is mended
+    caplog.clear()
+    slurmjobs.keep_slurm_jobs()
+    step.Executor.__post_init__(inside)
+    inside.logger.debug("it speaks again")
+    assert caplog.messages == ["it speaks again"]
 
 
 def test_a_workflow_within_a_job_knows_where_slurm_is(monkeypatch):
