@@ -1,34 +1,44 @@
 """A real Slurm of one node on this machine's loopback, started and stopped by the tests.
 
-The daemons are those of the distribution (envs/debian.sh); they need root. Slurm reads its
-configuration below /etc/slurm only: it is written there if there is none, or if it is ours.
+The daemons are those of the distribution (envs/debian.sh); they need root. All that is theirs lies
+in one folder, which `SLURM_CONF` names: a Slurm that this machine has already is not touched.
+
+usage   cluster.py FOLDER   runs it until its standard input ends, which is also when whoever
+                            holds the other end of it is killed
+
+Whatever belongs to it has its configuration in the environment, and so is found and ended.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-ETC = Path("/etc/slurm")
-MARK = "# written by the tests of sftflow; they remove it again"
-MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
+NODE = "node017"
+READY = "ready"
 
-# No cgroups and no accounts, as in many a container; memory is what is said, not what is there.
+# Unlike a plain one where that is allowed: limits of time that are enforced at once, GPUs with a
+# type, in another partition than the default one, jobs that are not requeued unless they ask for it
+# and are forgotten within seconds, names of its own for the node and for munge's socket. No cgroups
+# and no accounts, as in many a container; memory and GPUs are what is said, not what is there.
 SLURM = """\
-{mark}
 ClusterName=sftflow
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
-SlurmctldPort=16817
-SlurmdPort=16818
+AuthInfo=socket={folder}/munge.socket
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -39,24 +49,30 @@ SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
+SelectTypeParameters=CR_Core_Memory
 AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/ended.txt
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
-ReturnToService=2
-MinJobAge=300
+ReturnToService=1
+JobRequeue=0
+EnforcePartLimits=ALL
+MinJobAge=2
 KillWait=20
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=64000 Gres=gpu:2 State=UNKNOWN
-PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 \
+Gres=gpu:a100:2 State=UNKNOWN
+PartitionName=DEFAULT Nodes=ALL State=UP DefMemPerCPU=500 DefaultTime=5
+PartitionName=batch Default=YES MaxTime=12:00:00
+PartitionName=accel MaxTime=1-00:00:00
 """
-GRES = "{mark}\nNodeName={host} Name=gpu File={folder}/gpu[0-1]\n"  # empty files for devices
+GRES = "NodeName={node} Name=gpu Type=a100 File={folder}/gpu[0-1]\n"  # empty files for devices
 
-PARTITIONS = """\
+PARTITION_MAP = """\
 partitions:
-  cpu: { max_gpu: 0, max_runtime: 7d }
-  gpu: { max_gpu: 2, max_runtime: 7d }
+  batch: { max_gpu: 0, max_runtime: 12h }
+  accel: { max_gpu: 2, max_runtime: 1d }
 """
 
 
@@ -65,12 +81,7 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "slurmctld and slurmd need root"
     absent = [name for name in ("slurmctld", "slurmd", "munged") if shutil.which(name) is None]
-    if absent:
-        return f"{absent[0]} is not installed (bash envs/debian.sh)"
-    conf = ETC / "slurm.conf"
-    if conf.exists() and not conf.read_text().startswith(MARK):
-        return f"{conf} is somebody else's: this machine has a Slurm of its own"
-    return None
+    return f"{absent[0]} is not installed (bash envs/debian.sh)" if absent else None
 
 
 def said(*command: str) -> str:
@@ -86,93 +97,133 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         """Keep where its files are."""
         self.folder = folder
-        self.node = socket.gethostname().split(".")[0]
         self.partitions = folder / "partitions.yaml"
 
-    def jobs(self, rule: str) -> list[str]:
-        """Return the ids of the jobs of a rule that run."""
-        rows = said("squeue", "--noheader", "--states=R", "--format=%i|%k").splitlines()
+    def jobs(self, rule: str, state: str) -> list[str]:
+        """Return "id limit" of the jobs of a rule that wait ("PENDING") or run ("RUNNING")."""
+        rows = said("squeue", "--noheader", f"--states={state}", "--format=%i %l|%k").splitlines()
         return [row.split("|")[0] for row in rows if f"rule_{rule}" in row.split("|")[1]]
 
-    def states(self) -> list[str]:
-        """Return "state comment" of all jobs that Slurm remembers."""
-        return said("squeue", "--noheader", "--states=all", "--format=%T %k %P").splitlines()
+    def ended(self) -> list[tuple[str, str, str]]:
+        """Return id, state and partition of all that has ended; a requeued job is there twice."""
+        text = (self.folder / "ended.txt").read_text()
+        found = re.compile(r"^JobId=(\d+) .* JobState=(\w+) Partition=(\w+)", re.MULTILINE)
+        return found.findall(text)
 
     def update(self, state: str) -> None:
-        """Drain or resume the node."""
-        reason = ["reason=test"] if state == "drain" else []
-        said("scontrol", "update", f"nodename={self.node}", f"state={state}", *reason)
+        """Drain, lose or resume the node."""
+        reason = [] if state == "resume" else ["reason=test"]
+        said("scontrol", "update", f"nodename={NODE}", f"state={state}", *reason)
 
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[Cluster]:
-    """Run munged (if none runs), slurmctld and slurmd; end them, and what they have started."""
+    """Have a Slurm run in ``folder``, in a process that ends it when this one is gone."""
     cluster = Cluster(folder)
+    conf = _written(folder)
+    before = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = str(conf)
+    owner = subprocess.Popen(
+        [sys.executable, __file__, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the tests
+        env={name: value for name, value in os.environ.items() if name != "SLURM_CONF"},
+    )
+    try:
+        assert owner.stdout.readline().strip() == READY, "no Slurm; the lines above say why"
+        yield cluster
+    finally:
+        owner.stdin.close()
+        owner.wait(120)
+        owner.stdout.close()
+        os.environ.pop("SLURM_CONF")
+        if before is not None:
+            os.environ["SLURM_CONF"] = before
+
+
+def _written(folder: Path) -> Path:
+    """Write Slurm's configuration, and return its place."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     for number in range(2):
         (folder / f"gpu{number}").touch()
-    filled = {"mark": MARK, "host": cluster.node, "folder": folder, "cpus": 4}
-    ETC.mkdir(exist_ok=True)
-    (ETC / "slurm.conf").write_text(SLURM.format(**filled))
-    (ETC / "gres.conf").write_text(GRES.format(**filled))
-    cluster.partitions.write_text(PARTITIONS)
-    daemons = [] if MUNGE_SOCKET.exists() and _munge_answers() else [_munged()]
+    key = folder / "munge.key"
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o600)
+    filled = {
+        "folder": folder,
+        "host": socket.gethostname().split(".")[0],
+        "node": NODE,
+        "ports": _free_ports(2),
+    }
+    (folder / "gres.conf").write_text(GRES.format(**filled))
+    (folder / "partitions.yaml").write_text(PARTITION_MAP)
+    conf = folder / "slurm.conf"
+    conf.write_text(SLURM.format(**filled))
+    return conf
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that nobody has now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+def main(folder: Path) -> None:
+    """Run the daemons until the standard input ends; then end them, and what they started."""
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    munge = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket"]
+    munge += [f"--key-file={folder}/munge.key", f"--pid-file={folder}/munged.pid"]
+    munge += [f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed"]
+    daemons = []
     try:
+        daemons.append(_started(*munge))
+        _wait((folder / "munge.socket").exists, "munge")
         daemons.append(_started("slurmctld", "-D", "-c"))
         daemons.append(_started("nice", "-n", "10", "slurmd", "-D", "-c"))
         _wait(lambda: "idle" in said("sinfo", "--noheader", "--format=%t"), "an idle node")
-        yield cluster
-        said("scancel", f"--nodelist={cluster.node}")
-        _wait(lambda: not said("squeue", "--noheader"), "the end of all jobs")
+        sys.stdout.write(f"{READY}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
     finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(30)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-        for name in ("slurm.conf", "gres.conf"):
-            (ETC / name).unlink()
-        end_what_is_left()
+        _end(folder, daemons)
 
 
-def end_what_is_left() -> int:
-    """End what outlived its job, and return how many that were.
+def _end(folder: Path, daemons: list[psutil.Process]) -> None:
+    """End jobs, then the daemons, then what heard of neither."""
+    own = {daemon.pid for daemon in daemons}
+    for part in ([p for p in processes_of(folder) if p.pid not in own], daemons[::-1]):
+        for process in part:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        psutil.wait_procs(part, 15)
+    for process in processes_of(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return what belongs to the Slurm of a folder: daemons, jobs and what they left behind.
 
     Without cgroups Slurm loses sight of a batch script's children once the script is gone.
     """
-    left = [process for process in psutil.process_iter() if _of_our_jobs(process)]
-    for process in left:
-        process.kill()
-    return len(left)
+    return [process for process in psutil.process_iter() if _belongs(process, folder)]
 
 
-def _of_our_jobs(process: psutil.Process) -> bool:
+def _belongs(process: psutil.Process, folder: Path) -> bool:
     try:
-        return process.environ().get("SLURM_CLUSTER_NAME") == "sftflow"
+        return process.environ().get("SLURM_CONF") == str(folder / "slurm.conf")
     except psutil.Error:
         return False
 
 
-def _munge_answers() -> bool:
-    return subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0
-
-
-def _munged() -> subprocess.Popen:
-    """Start munged as the user that owns the key."""
-    for place in ("/run/munge", "/var/lib/munge", "/var/log/munge"):
-        Path(place).mkdir(exist_ok=True)
-        shutil.chown(place, "munge", "munge")
-    Path("/run/munge").chmod(0o755)
-    daemon = _started("setpriv", "--reuid=munge", "--regid=munge", "--clear-groups",
-                      "munged", "--foreground", "--force")  # fmt: skip
-    _wait(_munge_answers, "munge")
-    return daemon
-
-
-def _started(*command: str) -> subprocess.Popen:
-    return subprocess.Popen(
+def _started(*command: str) -> psutil.Popen:
+    return psutil.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
@@ -188,3 +239,7 @@ def _wait(condition, what: str, timeout_s: float = 60) -> None:
                 raise
         assert time.monotonic() < end, f"no {what} in {timeout_s} s"
         time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
