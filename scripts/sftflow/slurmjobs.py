@@ -39,7 +39,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from threading import Event
 from typing import Any
 
@@ -87,7 +87,7 @@ def keep_slurm_jobs() -> None:
     plugin.Executor.sleep = sleep
     plugin.is_query_tool_available = accounting(plugin.is_query_tool_available)
     plugin.get_job_wildcards = cutting(plugin.get_job_wildcards)
-    plugin.get_account = lambda _logger: None
+    plugin.Executor.get_account_arg = leaving(plugin.Executor.get_account_arg)
     plugin.Executor.shutdown = tidying(plugin.Executor.shutdown)
     plugin.delete_slurm_environment = sparing(plugin.delete_slurm_environment)
 
@@ -154,6 +154,19 @@ def accounting(available: Callable[[str], bool]) -> Callable[[str], bool]:
         return keeps_accounts(said.stdout)
 
     return functools.wraps(available)(useful)
+
+
+def leaving(account_of: Callable[[Any, Any], Iterator[str]]) -> Callable[..., Iterator[str]]:
+    """Return what names the account of a job, if that has one; sbatch knows all others."""
+
+    @functools.wraps(account_of)
+    def left(executor: Any, job: Any) -> Iterator[str]:
+        if job.resources.get("slurm_account"):
+            yield from account_of(executor, job)
+        else:
+            yield ""
+
+    return left
 
 
 def cutting(name_of: Callable[[Any], str]) -> Callable[[Any], str]:

@@ -245,11 +245,18 @@ def test_a_workflow_within_a_job_knows_where_slurm_is(monkeypatch):
 
 
 def test_the_installed_executor_is_mended_once(monkeypatch):
-    for name in ("run_job", "cancel_jobs", "check_active_jobs", "sleep", "shutdown"):
+    methods = (
+        "run_job",
+        "cancel_jobs",
+        "check_active_jobs",
+        "get_account_arg",
+        "sleep",
+        "shutdown",
+    )
+    for name in methods:
         monkeypatch.setattr(plugin.Executor, name, getattr(plugin.Executor, name))
     for name in (
         "query_job_status",
-        "get_account",
         "get_job_wildcards",
         "delete_slurm_environment",
     ):
@@ -260,4 +267,5 @@ def test_the_installed_executor_is_mended_once(monkeypatch):
     mended = plugin.Executor.run_job
     slurmjobs.keep_slurm_jobs()
     assert plugin.Executor.run_job is mended
-    assert plugin.get_account(None) is None
+    job = SimpleNamespace(resources={})
+    assert list(plugin.Executor.get_account_arg(None, job)) == [""]  # sbatch knows it

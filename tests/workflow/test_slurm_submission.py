@@ -51,6 +51,6 @@ def test_what_goes_wrong_at_a_submission_ends_the_job_and_is_told(tmp_path):
     assert "The job could not be given to Slurm: Failed to run sinfo" in said
     assert "no such account" in said
     asked = (tmp_path / "asked").read_text()
-    assert asked.count("account: lab") == 1 and " -A " not in asked
+    assert asked.count("account: lab") == 1 and " -A " not in asked and "guess" not in said
     assert "--job-name sftflow_" in asked and "-p long" in asked
     assert "-t 240 --mem 16000" in asked and "--gpus" not in asked  # the second attempt
