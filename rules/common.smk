@@ -51,6 +51,9 @@ def checked_config():
 
 
 CONFIG = checked_config()
+if workflow.is_main_process:
+    for said in CONFIG["unheeded"]:
+        sys.stderr.write(f"config note: {said}\n")
 RUNS, BASES = list(CONFIG["runs"]), list(CONFIG["bases"])
 MODELS = plan.models(CONFIG)
 TEMPLATED = plan.templated_specs(CONFIG)

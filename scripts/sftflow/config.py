@@ -22,6 +22,7 @@ from sftflow.configfile import ConfigFault, read_config_files, read_yaml
 from sftflow.method_rules import OTHER_NAMES, settle_methods, stray_options
 from sftflow.plan import expand_sweeps
 from sftflow.search_rules import search_faults
+from sftflow.unheeded import unheeded
 
 TEMPLATE_PATTERN = r"\.jinja$"  # as in the schema
 ENVIRONMENT_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
@@ -280,6 +281,7 @@ def _all_faults(config: dict, root: Path) -> list[str]:
     try:
         if faults := expand_sweeps(config) or check(config):
             return faults
+        config |= fill_defaults(config)  # a sweep may name a whole group, such as dpo: {beta: 0.2}
         return [*dangling_and_contradicting(config, root), *search_faults(config, check)]
     except OSError as error:  # a folder that may not be entered, a name that is too long
         return [f"{str(error.filename)[:200]}: can't be looked at: {error.strerror}"]
@@ -305,7 +307,8 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
     """Return the checked config with defaults filled in and sweeps expanded.
 
     ``paths`` are laid over each other, ``overrides`` (from --config) over them. ``root`` in the
-    result is the folder that its paths are relative to. Raises ConfigFault with all faults.
+    result is the folder that its paths are relative to, ``unheeded`` has a sentence for each
+    setting that does nothing. Raises ConfigFault with all faults.
     """
     if exposed := environment_faults(os.environ):
         raise ConfigFault(exposed)
@@ -322,7 +325,7 @@ def load_config(paths: list[Path], overrides: dict | None = None) -> dict:
         faults += [f for f in _all_faults(config, root) if not _follows(f, told)]
     if faults or config is None:
         raise ConfigFault([f"{where}: {fault}" for fault in faults])
-    config = fill_defaults(config)  # a sweep's 1e3 is a whole number too
     settle_methods(config, *_learning_rates())
     config["root"] = str(root)
+    config["unheeded"] = unheeded(raw)
     return config

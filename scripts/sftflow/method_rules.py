@@ -107,8 +107,15 @@ def _option_faults(run: dict) -> Iterator[str]:
         )
     if method == "adalora" and adalora["warmup_share"] + adalora["final_share"] >= 1:
         yield "adalora: warmup_share and final_share leave no step to take ranks away in"
-    if run["ia3"]["target_modules"] is None and run["ia3"]["feedforward_modules"] is not None:
+    targets, forward = (run["ia3"][f"{part}_modules"] for part in ("target", "feedforward"))
+    if targets is None and forward is not None:
         yield "ia3.feedforward_modules: needs target_modules beside it"
+    for module in sorted(set(forward or []) - set(targets or forward or [])):
+        yield f"ia3.feedforward_modules: '{module}' is not among the target_modules; add it there"
+    options = METHODS[method].options or ""
+    targets = run.get(options, {}).get("target_modules")
+    if isinstance(targets, list) and "all-linear" in targets:
+        yield f"{options}.target_modules: write all-linear without a list"
 
 
 def _training_faults(config: dict, run: dict) -> Iterator[str]:

@@ -11,6 +11,8 @@ from sftflow.method_rules import method_faults
 from sftflow.methods import METHODS, OPTIONS
 from sftflow.searches import combination_count, points, searched_runs, settled, trial_count
 
+MOST_POINTS = 100_000  # values of one key that a step may make
+
 Check = Callable[[dict], list[str]]
 
 
@@ -57,6 +59,9 @@ def _space_faults(run: dict) -> Iterator[str]:
         except KeyError:
             yield f"{place}: is no key of a run"
             continue
+        if any(isinstance(value, dict) for value in [_value_at(run, key), *_choices(dimension)]):
+            yield f"{place}: a group of keys can't be searched; name each key by itself"
+            continue
         head = key.split(".")[0]
         if head in OPTIONS and head != options:
             yield f"{place}: is not for method {run['method']}; leave it out"
@@ -73,6 +78,17 @@ def _space_faults(run: dict) -> Iterator[str]:
             yield f"{place}: sampler grid needs choices"
 
 
+def _value_at(run: dict, key: str) -> Any:
+    place: Any = run
+    for part in key.split("."):
+        place = place[part]
+    return place
+
+
+def _choices(dimension: dict) -> list[Any]:
+    return dimension.get("choices", [])
+
+
 def _dimension_faults(dimension: dict) -> Iterator[str]:
     bounds = {"low", "high"} & dimension.keys()
     if "choices" in dimension:
@@ -85,6 +101,12 @@ def _dimension_faults(dimension: dict) -> Iterator[str]:
     low, high = dimension["low"], dimension["high"]
     if low >= high:
         yield f"low ({low}) must be less than high ({high})"
+        return
+    step = dimension["step"]
+    if step is not None and step > high - low:
+        yield f"step ({step}) leads over high ({high}) at once; lower it"
+    elif step is not None and (high - low) / MOST_POINTS > step:
+        yield f"step ({step}) makes more than {MOST_POINTS:,} values; raise it or leave it out"
     if dimension["log"] and low <= 0:
         yield f"low is {low}, which has no logarithm; raise it or leave log out"
     if dimension["log"] and dimension["step"] is not None:

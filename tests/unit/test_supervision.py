@@ -12,7 +12,7 @@ from served import Supervisor, until
 
 from sftflow import guardian
 from sftflow.endpoint import cause, last_lines, process_start, read_endpoint
-from sftflow.engine import check_extra_args, engine_command, engine_environment
+from sftflow.engine import engine_command, engine_environment
 from sftflow.stage import StageError
 
 
@@ -201,10 +201,17 @@ def test_the_command_and_environment_on_a_cpu():
     assert "uni" not in engine_command(chosen, Path("/m"), "127.0.0.1", 1, cpu=True)
 
 
-@pytest.mark.parametrize("option", ["--host=0.0.0.0", "--api_key", "--trust-remote-code", "-tp"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--host=0.0.0.0", "--api_key", "--trust-remote-code", "-tp"),
+        *("--hos", "--middl=evil.py", "--allowed_local", "--"),  # vLLM's parser completes these
+    ],
+)
 def test_options_that_the_workflow_decides_are_refused(option):
+    spec = {"model": "m", "dtype": "auto", "max_model_len": None, "extra_args": [option, "1"]}
     with pytest.raises(StageError, match=r"serve\.extra_args"):
-        check_extra_args([option, "1"])
+        engine_command(spec, Path("/m"), "127.0.0.1", 1, cpu=True)
 
 
 def test_the_cause_of_a_death_is_found_above_the_noise_of_the_exit(tmp_path):
