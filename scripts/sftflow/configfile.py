@@ -141,6 +141,20 @@ def _loaded(text: str, loader: Any) -> Any:
     return value
 
 
+def typed(value: Any) -> Any:
+    """Return a value of --config with numbers, truths and nulls where such words stand.
+
+    Snakemake reads what stands within braces or brackets there as text, all of it.
+    """
+    if isinstance(value, dict):
+        return {key: typed(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [typed(below) for below in value]
+    if isinstance(value, str) and any(re.match(pattern, value) for _, pattern, _ in SCALARS[:4]):
+        return _loaded(value, _Loader)
+    return value
+
+
 def merged(below: Any, above: Any) -> Any:
     """Return ``below`` with ``above`` laid over it: mappings key by key, all else whole."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
@@ -161,4 +175,7 @@ def read_config_files(paths: list[Path], overrides: dict | None = None) -> dict:
         if not isinstance(part, dict):
             raise ConfigFault([f"{path}: must hold keys and values, not a {type(part).__name__}"])
         config = merged(config, part)
-    return merged(config, overrides or {})
+    try:
+        return merged(config, typed(overrides or {}))
+    except yaml.YAMLError as error:
+        raise ConfigFault([f"--config: {getattr(error, 'problem', error)}"]) from None

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from broken_config import ENDPOINT, GOOD, assert_one_fault, cleaned, edited, load, made
 
+from sftflow.config import load_config
+from sftflow.configfile import ConfigFault
+
 
 def run(**keys) -> dict:
     return edited(**{f"runs__talk_lora__{key}": value for key, value in keys.items()})
@@ -299,3 +302,20 @@ def test_what_has_an_effect_is_taken_without_a_word(config, tmp_path):
 def test_a_group_in_a_sweep_has_the_defaults_of_its_other_keys(tmp_path):
     runs = load(tmp_path, run(sweep={"lora": [{"r": 8}]}))["runs"]
     assert [one["lora"]["lora_alpha"] for one in runs.values()] == [32]
+
+
+def test_numbers_within_braces_of_the_command_line_are_numbers(tmp_path):
+    """Snakemake hands on what stands within braces as text."""
+    load(tmp_path, GOOD)
+    given = {"latency": {"concurrency": ["1", "2"]}, "runs": {"talk-lora": {"measure": "false"}}}
+    given["runs"]["talk-lora"]["training"] = {"learning_rate": "2e-4", "max_steps": "null"}
+    config = load_config([tmp_path / "config.yaml"], given)
+    assert config["latency"]["concurrency"] == [1, 2]
+    run = config["runs"]["talk-lora"]
+    assert (run["measure"], run["training"]["learning_rate"]) == (False, 2e-4)
+
+
+def test_a_number_of_the_command_line_that_can_be_none(tmp_path):
+    load(tmp_path, GOOD)
+    with pytest.raises(ConfigFault, match="--config: '1e999' can't be a number"):
+        load_config([tmp_path / "config.yaml"], {"latency": {"seed": "1e999"}})
