@@ -11,6 +11,7 @@ The folder is built beside its place and put there whole, so it is never half th
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,11 @@ from sftflow.modelfolders import (
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_as_others_do, name_class, tokenizer_digests
 from sftflow.pretraining import make_model
-from sftflow.remotecode import check_code, may_run_code, told_if_refused
+from sftflow.remotecode import check_code, may_run_code
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.templatedefaults import with_defaults
 from sftflow.templatelimits import check_template
+from sftflow.unreadablemodels import told_if_unreadable
 
 logger = logging.getLogger("sftflow")
 
@@ -78,12 +80,19 @@ def fill(folder: Path, spec: Mapping[str, Any], fetched: Path | None) -> dict[st
 
 def install_defaults(folder: Path, values: Mapping[str, Any], name: str) -> None:
     """Write values of variables into the model's chat template."""
-    text = load_as_others_do(folder).chat_template
+    with told_if_unreadable(name, "the tokenizer or config.json"):
+        text = load_as_others_do(folder).chat_template
     if not isinstance(text, str):
         raise StageError(
             f"{name}.chat_template_kwargs: the model has no or several chat templates; copy the "
             "one to use into a .jinja file and name that as template"
         )
+    for variable in values:
+        if not re.search(rf"\b{variable}\b", text):
+            console().say(
+                f"{name}.chat_template_kwargs: the chat template never asks for '{variable}', so "
+                "it has no effect; correct its name or leave it out"
+            )
     install_template(folder, with_defaults(text, values))
 
 
@@ -93,23 +102,24 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises StageError if tokenizer, embeddings, template and end-of-turn do not fit together.
     """
     name = f"bases.{spec['base']}"
-    if may_run_code(folder):
-        check_code(folder, name)
-    with told_if_refused(name):
+    with told_if_unreadable(name, "the tokenizer or config.json"):
+        if may_run_code(folder):
+            check_code(folder, name)
         tokenizer = load_as_others_do(folder)
-    name_class(folder, tokenizer)
+        name_class(folder, tokenizer)
     text = str(tokenizer.chat_template or "")
     check_template(text, lambda: ChatTemplate(tokenizer, name), name)
     template = ChatTemplate(tokenizer, name)  # refuses a template that no model could learn
     shapes = tensor_shapes(folder)
-    with told_if_refused(name):
+    with told_if_unreadable(name, "config.json"):
         missing = missing_weights(folder, shapes)
     if missing:
         raise StageError(
             f"{name}: {len(missing)} weights are in no file, {missing[0]} among them; they would "
             "be random numbers; fetch the model again"
         )
-    rows = embedding_rows(shapes, read_json(folder / "config.json"))
+    with told_if_unreadable(name, "config.json"):
+        rows = embedding_rows(shapes, read_json(folder / "config.json"))
     if len(tokenizer) > rows:
         raise StageError(
             f"{name}: the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; "
@@ -120,7 +130,8 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     end_of_turn = template.control[template.end_of_turn]
     # Without a pad token of its own, padding is told from text by its position only.
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    eos = stop_ids(folder, end_of_turn, tokenizer.eos_token_id)
+    with told_if_unreadable(name, "eos_token_id of config.json or generation_config.json"):
+        eos = stop_ids(folder, end_of_turn, tokenizer.eos_token_id)
     write_generation_config(folder, eos, pad)
     return {
         "parameters": sum(_size(shape) for shape in shapes.values()),

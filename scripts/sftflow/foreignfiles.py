@@ -9,6 +9,8 @@ MAGIC = {
     b"PK\x03\x04": "is a ZIP archive: unpack it and name the files in it",
     b"7z\xbc\xaf": "is a 7z archive: unpack it and name the files in it",
     b"ARROW1": "is an Arrow IPC file: save it as Parquet",
+    b"\xff\xff\xff\xff": "is an Arrow IPC stream: save it as Parquet",
+    b"FEA1": "is an old Feather file: save it as Parquet",
     b"\x89HDF": "is an HDF5 file: save it as Parquet or JSONL",
     b"\x93NUMPY": "is a NumPy array: save it as Parquet or JSONL",
     b"SQLite format 3": "is an SQLite database: export the table as CSV or JSONL",
@@ -17,6 +19,8 @@ MAGIC = {
     b"\x04\x22\x4d\x18": "is packed by lz4: pack it by gzip or zstd",
     b"\x1f\x9d": "is packed by compress: pack it by gzip or zstd",
     b"\x89PNG": "is a picture",
+    b"\xff\xd8\xff": "is a picture",
+    b"GIF8": "is a picture",
     b"\x7fELF": "is a program",
     b"\xd0\xcf\x11\xe0": "is an old Excel or Word file: save it as CSV",
     b"Obj\x01": "is an Avro file: save it as Parquet",
@@ -41,6 +45,8 @@ def refuse_foreign(name: str, head: bytes) -> None:
         raise StageError(f"{name}: is an HTML page, probably a login or error page")
     if start.startswith(b"<?xml"):
         raise StageError(f"{name}: is XML; convert it to JSONL")
+    if head[8:10] == b'{"' and head[2:8] == bytes(6):  # a header of less than 64 KiB
+        raise StageError(f"{name}: is safetensors, weights of a model")
     if head[257:262] == b"ustar":
         raise StageError(f"{name}: is a tar archive: unpack it and name the files in it")
     if head.startswith(PACKED_MAGIC):  # once more, behind what was undone

@@ -6,11 +6,13 @@ import random
 import shutil
 import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from base_fixture import MAKE, prepare
 
 import fetch_base
+import prepare_base
 from sftflow import hub, modelfolders, pretraining
 from sftflow.manifests import read_manifest
 from sftflow.stage import StageError
@@ -190,9 +192,32 @@ def unknown_kind(folder):
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "nosuch"}))
 
 
+def said(name, *path, value):
+    """Return what puts a value where nobody expects it, deep in a JSON file of the folder."""
+
+    def spoil(folder):
+        content = json.loads((folder / name).read_text())
+        place = content
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        (folder / name).write_text(json.dumps(content))
+
+    return spoil
+
+
+def no_text(folder):
+    (folder / "tokenizer_config.json").write_bytes(b"\xc3\x28\x00")
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
+        (said("tokenizer.json", "model", "merges", 0, value=5), "bases.tiny: the tokenizer or"),
+        (said("tokenizer.json", "model", "merges", 0, value=["no", "sùch"]), "can't be read"),
+        (said("config.json", "use_sliding_window", value=0), "use_sliding_window"),
+        (said("generation_config.json", "eos_token_id", value=1.5), "eos_token_id of config.json"),
+        (no_text, "can't be read: UnicodeDecodeError"),
         (drop("config.json"), "config.json is missing"),
         (drop("tokenizer.json"), "has no tokenizer.json"),
         (drop("model.safetensors"), "has no weights"),
@@ -323,3 +348,12 @@ def test_what_a_template_is_told_is_written_into_it(made, tmp_path):
     assert template.endswith((made / "chat_template.jinja").read_text())
     assert manifest["sample"] == read_manifest(made / "manifest.json")["sample"]
     assert load_tokenizer(tmp_path / "told").chat_template == template
+
+
+def test_a_variable_that_no_template_asks_for_is_told(made, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(prepare_base, "console", lambda: SimpleNamespace(say=shown.append))
+    native = {"make": None, "path": str(made), "template": "native"}
+    told = {"enable_thinkng": False}
+    prepare(tmp_path / "told", **native, chat_template_kwargs=told)
+    assert any("never asks for 'enable_thinkng', so it has no effect" in one for one in shown)
