@@ -145,7 +145,7 @@ onstart:
     if workflow.is_main_process:
         begin_work()
     if workflow.is_main_process and (
-        fault := untrainable_here() or unserved_here()
+        fault := unkeyed_here() or untrainable_here() or unserved_here()
     ):
         sys.exit(fault)
     if workflow.is_main_process:

@@ -7,6 +7,7 @@ makes:  results/sources/{source}/made/; what was paid stays in results/.cache/re
 
 
 include: "inputs/make.smk"
+include: "inputs/keys.smk"
 
 
 rule make_source:

@@ -435,6 +435,22 @@ def test_a_tracker_that_is_missing_ends_it_before_any_job(tmp_path):
     assert not (tmp_path / "work/results/sources").exists()
 
 
+def test_a_key_that_is_not_set_ends_it_before_any_job(tmp_path):
+    def edit(config):
+        endpoint = {"base_url": "http://localhost:1/v1", "model": "m", "api_key_env": "NO_SUCH"}
+        config["judges"] = {"j": {"endpoint": endpoint}}
+
+    command = ("--configfile", project(tmp_path, edit), "--directory", tmp_path / "work")
+    sentence = "judges.j.endpoint.api_key_env: the environment variable NO_SUCH is not set"
+    done = snakemake("--cores", "1", *command)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert not (tmp_path / "work/results/sources").exists()
+    assert sentence in snakemake("-n", *command).stderr
+    keyed = snakemake("-n", *command, env=dict(os.environ, NO_SUCH="x"))
+    assert sentence not in keyed.stderr
+
+
 def test_lint_finds_nothing():
     done = snakemake("--lint")
     assert "good condition" in done.stdout + done.stderr
