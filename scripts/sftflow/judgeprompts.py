@@ -45,6 +45,11 @@ def read_template(path: Path) -> jinja2.Template:
             raise ValueError(f"does not show {{{{ {name} }}}}")
     for name in sorted(used - {*NEEDED, "reference"}):
         raise ValueError(f"asks for {{{{ {name} }}}}, which there is not")
+    for reference in ("4", None):  # or it would fail at the first pair, after all trainings
+        try:
+            judge_messages(template, "2 + 2?", "4", "5", reference)
+        except Exception as error:  # whatever its expressions raise
+            raise ValueError(f"can't be rendered ({type(error).__name__}: {error})") from None
     return template
 
 

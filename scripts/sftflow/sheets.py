@@ -19,6 +19,7 @@ from sftflow.answers import read_jsonl
 from sftflow.manifests import canonical_json
 from sftflow.pagetemplates import TEMPLATES, page_templates
 from sftflow.prompttext import prompt_text
+from sftflow.spreadsheets import inert
 
 CRITERIA = {
     "relevance": "Does it answer what was asked, and nothing else?",
@@ -105,13 +106,8 @@ def sheet_csv(asked: Iterable[Question], show_reference: bool) -> str:
     for q in asked:
         for item, text in q.answers.items():
             said = (q.set, q.prompt, (q.reference or "") if show_reference else "", text)
-            table.writerow([item, *map(_cell, said), *[""] * (len(CRITERIA) + 2)])
+            table.writerow([item, *map(inert, said), *[""] * (len(CRITERIA) + 2)])
     return "\ufeff" + out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return a text that no spreadsheet runs as a formula: a leading ' keeps it one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def sheet_html(asked: Sequence[Question], title: str, show_reference: bool) -> str:

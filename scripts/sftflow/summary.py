@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from sftflow.manifests import write_text
+from sftflow.spreadsheets import inert
 from sftflow.stage import StageError
 
 #: The metric of a group that was asked for and of which nothing is there.
@@ -83,12 +84,12 @@ def read_summary(path: Path | str) -> list[Measurement]:
 
 
 def _cell(value: str | float | None) -> str:
-    """Return the text of a cell; a leading ' keeps spreadsheets from running a formula."""
+    """Return the text of a cell, with which no spreadsheet does anything."""
     if value is None:
         return ""
     if not isinstance(value, str):
         return repr(value)
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return inert(value)
 
 
 def _row(path: Path | str, line: int, cells: list[str]) -> Measurement:

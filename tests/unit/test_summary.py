@@ -7,6 +7,7 @@ import pytest
 import summarize_results
 from report_fixture import PLANTED, SPEC, write_results
 from sftflow.measured import measurements, number
+from sftflow.spreadsheets import inert
 from sftflow.stage import StageError
 from sftflow.summary import COLUMNS, NOT_MEASURED, Measurement, read_summary, with_gaps
 from sftflow.summary import write_summary as write
@@ -118,6 +119,16 @@ def test_text_cells_can_not_start_a_formula(tmp_path):
     assert (tmp_path / "summary.csv").read_text().splitlines()[
         1
     ] == "m,base,'=cmd(),'@SUM(1),-0.5,,"
+
+
+@pytest.mark.parametrize("text", ["=1", " =1", "\n=1", "\t1", "＝1", "＠SUM(1)", "\u3000-1"])
+def test_what_a_spreadsheet_would_run_is_told_to_be_text(text):
+    assert inert(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["1", " 1", "a=1", "<b>", "'=1", ""])
+def test_other_text_stays(text):
+    assert inert(text) == text
 
 
 def test_text_with_commas_quotes_and_markup_comes_back_as_it_was(tmp_path):

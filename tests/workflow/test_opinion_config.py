@@ -92,6 +92,11 @@ def test_a_fault_is_told_in_a_sentence(name, tmp_path):
         (PROMPT.replace("{{ answer_b }}", ""), "does not show {{ answer_b }}"),
         (PROMPT + "{{ model_a }}", "asks for {{ model_a }}, which there is not"),
         ("{% block", "is no Jinja template"),
+        (
+            PROMPT.replace("{{ question }}", "{{ question.no.such }}"),
+            "can't be rendered (Undefined",
+        ),
+        (PROMPT.replace("{{ question }}", "{{ question[range(10**9)] }}"), "can't be rendered (Ov"),
     ],
 )
 def test_a_prompt_is_read_before_anything_is_paid(text, said, tmp_path):
