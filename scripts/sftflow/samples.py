@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sftflow.answers import read_jsonl
+from sftflow.pagetemplates import visible
 from sftflow.prompttext import prompt_text
 from sftflow.stage import StageError
-
-# Everything that a page can't show or that changes how the rest is shown: control characters
-# but tab and newline, lone surrogates, and the marks that turn the direction of writing.
-UNSHOWABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 def showable(text: str, limit: int | None = None) -> str:
     """Return ``text`` with unshowable characters as U+FFFD, cut to ``limit`` characters."""
-    text = UNSHOWABLE.sub("\ufffd", text)
+    text = visible(text)
     if limit is None or len(text) <= limit:
         return text
     return f"{text[:limit]} [+{len(text) - limit:,} characters]"
