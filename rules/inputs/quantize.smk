@@ -2,6 +2,7 @@
 
 import atexit
 
+from sftflow.measuring_rules import unserved_on_cpu
 from sftflow.schemes import SCHEMES
 
 
@@ -27,7 +28,7 @@ def quantize_spec(wildcards):
 
 
 def unserved_here():
-    """Return why a quantised model that is due can't be served on this machine, None if each may."""
+    """Return why a model that is due can't be served on this machine, None if each may."""
     if gpu_count() or workflow.non_local_exec:
         return None
     due = workflow.dag.needrun_jobs(exclude_finished=False)
@@ -35,6 +36,8 @@ def unserved_here():
     # In a dry run for a cluster only the profile tells: it says what memory a job gets.
     here = {j.wildcards.model for j in jobs if j.resources.get("mem_mb") is None}
     for model in sorted(here):
+        if fault := unserved_on_cpu(CONFIG, model):
+            return fault
         scheme = SCHEMES.get(plan.form_of(model))
         if scheme and not scheme.on_cpu:
             there = ", ".join(name for name, known in SCHEMES.items() if known.on_cpu)
@@ -46,7 +49,7 @@ def unserved_here():
 
 
 def tell_unserved_after_dry_run():
-    """Say below the plan of a dry run which quantised model can't be served here."""
+    """Say below the plan of a dry run which model can't be served here."""
     if workflow.dryrun and getattr(workflow, "_dag", None) is not None:
         if fault := unserved_here():
             sys.stderr.write(f"serve: {fault}\n")

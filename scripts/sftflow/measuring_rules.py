@@ -10,9 +10,9 @@ from sftflow.plan import measured_runs, root_base
 from sftflow.serverargs import extra_args_faults
 
 DAY_S = 86_400
-# Widths of an attention head for which vLLM (0.32) has a kernel on every machine:
+# Widths of an attention head for which vLLM (0.32) has a kernel on a CPU:
 # vllm/v1/attention/backends/cpu_attn.py.
-HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 
 def measuring_faults(config: dict, root: Path) -> Iterator[str]:
@@ -83,19 +83,31 @@ def _test_rows(config: dict) -> Iterator[str]:
 
 
 def _heads(config: dict) -> Iterator[str]:
-    measured = {root_base(config, run) for run in measured_runs(config)}
-    for name, base in config["bases"].items():
-        make = base["make"]
-        if make is None or make["hidden_size"] % make["num_attention_heads"]:
-            continue  # told of where bases are checked
-        size = make["hidden_size"] // make["num_attention_heads"]
-        if size % 2:
+    for name in config["bases"]:
+        size = head_size(config, name)
+        if size is not None and size % 2:
             yield (
                 f"bases.{name}.make.hidden_size: gives heads of width {size}; it must be even, for "
                 "rotary positions turn pairs"
             )
-        elif name in measured and size not in HEAD_SIZES:
-            yield (
-                f"bases.{name}.make.hidden_size: gives heads of width {size}, which vLLM can't "
-                f"serve; hidden_size / num_attention_heads must be one of {HEAD_SIZES}"
-            )
+
+
+def head_size(config: dict, base: str) -> int | None:
+    """Return the width of the attention heads of a base that is made here, None of others."""
+    make = config["bases"][base]["make"]
+    if make is None or make["hidden_size"] % make["num_attention_heads"]:
+        return None  # the latter is told of where bases are checked
+    return make["hidden_size"] // make["num_attention_heads"]
+
+
+def unserved_on_cpu(config: dict, model: str) -> str | None:
+    """Return why vLLM can't serve a model without a GPU, None if it can as far as is known."""
+    base = root_base(config, model)
+    size = head_size(config, base)
+    if size is None or size in CPU_HEAD_SIZES:
+        return None
+    listed = ", ".join(map(str, CPU_HEAD_SIZES))
+    return (
+        f"bases.{base}.make.hidden_size: gives heads of width {size}, which vLLM serves on a GPU "
+        f"only; hidden_size / num_attention_heads must be one of {listed}"
+    )

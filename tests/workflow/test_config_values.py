@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from broken_config import ENDPOINT, GOOD, assert_one_fault, cleaned, edited, load, made
+from dryruns import snakemake
 
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
+from sftflow.devices import gpu_count
+from sftflow.measuring_rules import unserved_on_cpu
 
 
 def run(**keys) -> dict:
@@ -148,10 +153,6 @@ REFUSED = {
     "odd heads": (
         made_base(hidden_size=20, num_attention_heads=4),
         "hidden_size: gives heads of width 5; it must be even",
-    ),
-    "heads that are not served": (
-        made_base(hidden_size=64, num_attention_heads=4),
-        "hidden_size: gives heads of width 16, which vLLM can't serve",
     ),
     "documents over the positions": (
         made_base(sequence_length=2048),
@@ -319,3 +320,21 @@ def test_a_number_of_the_command_line_that_can_be_none(tmp_path):
     load(tmp_path, GOOD)
     with pytest.raises(ConfigFault, match="--config: '1e999' can't be a number"):
         load_config([tmp_path / "config.yaml"], {"latency": {"seed": "1e999"}})
+
+
+@pytest.mark.parametrize("model", ["tiny", "talk-lora"])
+def test_heads_that_a_cpu_can_not_serve_are_known_before_the_server_starts(model, tmp_path):
+    config = load(tmp_path, made_base(hidden_size=64, num_attention_heads=4))
+    said = "bases.tiny.make.hidden_size: gives heads of width 16, which vLLM serves on a GPU only"
+    assert said in unserved_on_cpu(config, model)
+    assert unserved_on_cpu(load(tmp_path, GOOD), model) is None
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="this machine has a GPU")
+def test_they_are_told_below_the_plan(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "c.yaml").write_text(json.dumps(made_base(hidden_size=64, num_attention_heads=4)))
+    work = ("--configfile", tmp_path / "c.yaml", "--directory", tmp_path / "work")
+    done = snakemake("-n", "--quiet", *work)
+    assert done.returncode == 0, done.stderr
+    assert "serve: bases.tiny.make.hidden_size: gives heads of width 16" in done.stderr
