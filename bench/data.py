@@ -137,7 +137,7 @@ def stage(name: str, spec: dict, *arguments: object) -> tuple[float, float, floa
 def run_stages(work: Path) -> list[tuple[str, float, float, float]]:
     """Ingest and clean the rows in ``work``; return (stage, wall s, processor s, GiB) of each."""
     sys.path.insert(0, str(REPO / "scripts"))
-    from sftflow.config import fill_defaults, schema
+    from sftflow.configschema import fill_defaults, schema
 
     definitions = schema()["$defs"]
     source = fill_defaults({"path": str(work / "rows.jsonl")}, definitions["source"])

@@ -68,7 +68,7 @@ MORE: dict[str, dict[str, Any]] = {
 
 def configured(case: dict[str, Any]) -> dict[str, Any]:
     """Return a run with every default, as a config would give it."""
-    from sftflow.config import fill_defaults, schema
+    from sftflow.configschema import fill_defaults, schema
 
     training = {"gradient_accumulation_steps": 1, "learning_rate": 1e-4}
     training |= {"per_device_train_batch_size": ROWS, **case.get("training", {})}

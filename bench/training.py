@@ -137,7 +137,7 @@ def write_tokens(work: Path, talks: list[list[dict[str, str]]]) -> None:
 
 def ours(work: Path, batching: str) -> list[str]:
     """Return the command of this project's stage."""
-    from sftflow.config import fill_defaults, schema
+    from sftflow.configschema import fill_defaults, schema
     from sftflow.plan import shaping_settings
 
     training = {"batching": batching, "learning_rate": RATE, "num_train_epochs": 1}

@@ -200,7 +200,7 @@ def _changed(run: Mapping[str, Any], **training: Any) -> dict[str, Any]:
 
 
 def _with_method(run: Mapping[str, Any], method: str) -> dict[str, Any]:
-    from sftflow.config import fill_defaults, schema
+    from sftflow.configschema import fill_defaults, schema
 
     lora = fill_defaults({}, schema()["$defs"]["run"]["properties"]["lora"])
     return {**run, "method": method, "lora": run.get("lora", lora)}

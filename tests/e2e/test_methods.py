@@ -8,7 +8,7 @@ import plain_trl
 import pytest
 import training_fixture as toy
 
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.manifests import read_manifest
 from sftflow.methods import METHODS
 

@@ -11,7 +11,7 @@ import training_fixture as toy
 from ranks import Ranks
 from test_methods import Killed, options
 
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.manifests import read_manifest, write_manifest
 from sftflow.records import PAIR, content_id, message, read_rows, write_table
 from sftflow.stage import StageError

@@ -5,7 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import make_source
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.records import RECORD, message, read_rows, write_table
 
 KEY = "test-key-of-nobody"

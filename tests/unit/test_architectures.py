@@ -152,7 +152,7 @@ def test_a_validation_loss_has_no_balance_of_experts_in_it(mixture):
 
 def test_pairs_have_no_balance_of_experts_in_their_loss(tmp_path):
     """A policy that is its own reference has a loss of ln 2, whatever its experts do."""
-    from sftflow.config import fill_defaults, schema
+    from sftflow.configschema import fill_defaults, schema
     from sftflow.preferencetrainer import PairCollator, PreferenceTrainer, preference_settings
 
     dpo = fill_defaults({}, schema()["$defs"]["dpo"])

@@ -16,7 +16,7 @@ import clean_dataset
 import make_source
 from sftflow import backends, judging, serving
 from sftflow.backends import ServedBase, Unaskable, served_identity
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.manifests import sha256_file
 from sftflow.records import read_rows
 from sftflow.replycache import PLACE

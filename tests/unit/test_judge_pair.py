@@ -6,7 +6,7 @@ import pytest
 from generator_fixture import KEY, asked, run_server
 
 import judge_pair
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.judgeprompts import SHIPPED, judge_messages, read_template, read_verdict
 from sftflow.replycache import PLACE
 from sftflow.stage import StageError

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from steps_fixture import run_step, talk
 
-from sftflow.config import schema
+from sftflow.configschema import schema
 from sftflow.judging import read_score
 from sftflow.replycache import PLACE
 from sftflow.stage import StageError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.expertmemory import expert_copies
 from sftflow.memoryestimate import (
     estimated,

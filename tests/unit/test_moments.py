@@ -19,7 +19,7 @@ from test_mix_dataset import share
 from test_split_dataset import families, split
 
 import clean_dataset
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.manifests import sha256_file
 from sftflow.records import RECORD, write_table
 

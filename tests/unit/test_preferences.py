@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import clean_dataset
 import ingest_source
 import split_dataset
-from sftflow.config import fill_defaults, schema
+from sftflow.configschema import fill_defaults, schema
 from sftflow.jsontext import Refused
 from sftflow.manifests import read_manifest
 from sftflow.preference_rules import STEPS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from steps_fixture import record, run_step, talk
 
 from sftflow.cleaning import STEPS
-from sftflow.config import schema
+from sftflow.configschema import schema
 from sftflow.qualityrules import WORD, duplicate_line_share, letter_share, repeated_share
 from sftflow.records import message
 from sftflow.stage import StageError

@@ -19,8 +19,9 @@ from broken_config import (
     made,
 )
 
-from sftflow.config import fill_defaults, load_config, schema
+from sftflow.config import load_config
 from sftflow.configfile import ConfigFault, read_yaml
+from sftflow.configschema import fill_defaults, schema
 
 REPO = Path(__file__).parents[2]
 SHIPPED = [REPO / "config/config.yaml", *sorted((REPO / "config/examples").glob("*.yaml"))]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from broken_config import GOOD, edited, faults, load
 
-from sftflow.config import fill_defaults, load_config
+from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
+from sftflow.configschema import fill_defaults
 
 TEXT = """\
 sources: { mine: { path: rows.jsonl } }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from broken_config import assert_one_fault, faults, load
 
-from sftflow.config import schema
+from sftflow.configschema import schema
 from sftflow.direction import direction
 from sftflow.methods import METHODS, OPTIONS
 from sftflow.scoring import METRICS

@@ -6,7 +6,7 @@ import pytest
 from broken_config import assert_one_fault, edited, load
 
 from sftflow import plan
-from sftflow.config import schema
+from sftflow.configschema import schema
 
 
 def pairs(run: dict | None = None, clean: list | None = None, **more) -> dict:

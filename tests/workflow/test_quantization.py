@@ -10,7 +10,7 @@ from dryruns import planned, project, snakemake
 from test_adapters import of_default
 from test_method_config import run
 
-from sftflow.config import schema
+from sftflow.configschema import schema
 from sftflow.devices import gpu_count
 from sftflow.schemes import SCHEMES
 
