@@ -55,8 +55,12 @@ def fill_defaults(value: Any, node: dict | None = None) -> Any:
 
 
 def _whole(value: Any, node: dict) -> bool:
-    """Tell a whole number that is written as 1e3 or 8.0: the schema takes it, range() does not."""
+    """Tell a whole number that is written as 1e3 or 8.0.
+
+    It is the same setting as 1000 or 8: range() takes no other, and a manifest that says 8.0 where
+    it said 8 is another file. Bounds of a search stay as written: whole ones draw whole numbers.
+    """
     kinds = node.get("type", ())
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    whole = "integer" in kinds and "number" not in kinds
-    return whole and isinstance(value, float) and value.is_integer()
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    whole = isinstance(value, float) and value.is_integer()
+    return whole and not node.get("as_written") and bool(kinds & {"integer", "number"})

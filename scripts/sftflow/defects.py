@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sftflow.comparison import Comparison
-from sftflow.diagnosis import NO_EFFECT
+from sftflow.effect import NO_EFFECT
 from sftflow.figures import figure
 from sftflow.seenquestions import most_seen
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sftflow.course import Point, noise, parts
+from sftflow.effect import NO_EFFECT
 from sftflow.signs import (
     ERRORS,
     FEWEST_STEPS,
@@ -38,8 +39,6 @@ FAST_FALL = 0.05
 LEAST_CLIMB = 0.1
 #: A loss that climbed back by more than this share of what it had fallen has diverged.
 CLIMBED_BACK = 0.5
-#: A loss on the same rows that changed by less than this share did not change.
-NO_EFFECT = 0.005
 #: From this share of answers on that are those of the start model, it answers as before.
 ALL_ALIKE = 0.99
 #: By how much (share of answers) training rows must be recited more often than validation rows.

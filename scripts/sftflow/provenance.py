@@ -191,26 +191,7 @@ def changes(recorded: Mapping[str, Any], basis: Basis, undecided: set[str]) -> l
         for name in dict.fromkeys([*then, *now]):
             asked_again = part == "inputs" and name in undecided and name in then
             if (name in then) != (name in now) or (
-                not asked_again and not _says_the_same(name, then.get(name), now.get(name))
+                then.get(name) != now.get(name) and not asked_again
             ):
                 found.append(Change(part, name, then.get(name), now.get(name)))
     return found
-
-
-def _says_the_same(name: str, then: Any, now: Any) -> bool:
-    """Return whether a param or an input is as it was; of settings 6 and 6.0 are one number."""
-    if then == now or name != "spec":
-        return then == now
-    try:
-        return _by_value(json.loads(then)) == _by_value(json.loads(now))
-    except (TypeError, ValueError):
-        return False
-
-
-def _by_value(said: Any) -> Any:
-    """Return what JSON says in a form that is equal for equal numbers, and tells true from 1."""
-    if isinstance(said, dict):
-        return {key: _by_value(value) for key, value in said.items()}
-    if isinstance(said, list):
-        return [_by_value(value) for value in said]
-    return ("true" if said else "false",) if isinstance(said, bool) else said

@@ -338,3 +338,21 @@ def test_they_are_told_below_the_plan(tmp_path):
     done = snakemake("-n", "--quiet", *work)
     assert done.returncode == 0, done.stderr
     assert "serve: bases.tiny.make.hidden_size: gives heads of width 16" in done.stderr
+
+
+def test_a_number_is_one_setting_however_it_is_written(tmp_path):
+    """Manifests name settings: 8.0 for 8 would be another file, and make what reads it stale."""
+    found = [
+        load(tmp_path, edited(datasets__talk__split={"validation": value, "test": 4}))
+        for value in (8, 8.0)
+    ]
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_whole_bounds_of_a_search_stay_fractions_if_written_so(tmp_path):
+    for low, high, kind in ((0, 1, int), (0.0, 1.0, float)):
+        space = {"training.weight_decay": {"low": low, "high": high}}
+        run = load(tmp_path, edited(runs__talk_lora__search={"space": space, "trials": 2}))["runs"][
+            "talk-lora"
+        ]
+        assert type(run["search"]["space"]["training.weight_decay"]["high"]) is kind
