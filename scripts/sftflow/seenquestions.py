@@ -35,8 +35,6 @@ def with_questions(
 
 def _counts(results: Path, dataset: str) -> Counts:
     path = results / "datasets" / dataset / "contamination.json"
-    if not path.exists():
-        return {}
     try:
         return json.loads(path.read_text(encoding="utf-8"))["counts"]["tasks"]
     except (OSError, ValueError, KeyError, TypeError) as error:
