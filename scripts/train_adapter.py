@@ -20,16 +20,12 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sftflow.adapters import keep_initial
-from sftflow.adapting import moves_weights, prepare, told_if_unfit
-from sftflow.askedmodules import asked_module
 from sftflow.bestcheckpoint import best_counts, best_of
-from sftflow.checkpointanswers import asked_digests, let_answer, scoring_packages
+from sftflow.checkpointanswers import asked_digests, scoring_packages
 from sftflow.checkpoints import alone, fingerprint, remove_others
 from sftflow.folders import START_SUMS, check_payloads
 from sftflow.jobs import project_path
@@ -42,7 +38,6 @@ from sftflow.launching import (
     needed_packages,
 )
 from sftflow.manifests import canonical_json, read_manifest, sha256_file
-from sftflow.methods import METHODS
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
 from sftflow.resuming import newest_to_resume, stopped_early
@@ -52,7 +47,6 @@ from sftflow.trainrows import check_labels, check_same_tokenizer, load_rows
 logger = logging.getLogger("sftflow")
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")
-SHOWN_ANSWERS = 4
 MEMORY = '{"check": true, "estimate": null}'
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -106,67 +100,17 @@ class Run:
         )
         self.folder = args.checkpoints / self.fingerprint
 
-    def make_trainer(self):
+    def make_trainer(self) -> Any:
         """Return the trainer with the model loaded and the adapter put on."""
         from sftflow.rehearsal import Rehearsal
-        from sftflow.trainer import score_trained_positions_only
-        from sftflow.training import schedule, start_model
+        from sftflow.runtrainer import make_trainer
+        from sftflow.training import schedule
 
-        spec = self.spec
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        self.plan = schedule(spec["training"], len(self.train), processes)
-        evaluates = len(self.validation) > 0
-        settings = self.settings(evaluates)
-        if self.args.report_to:  # named, not imported: no change of it may make a training stale
-            tell = import_module("sftflow.trackers").report_to
-            tell(settings, self.args.report_to, self.args.trackers, spec["run"], self.fingerprint)
-        score_trained_positions_only()
-        rehearses = not self._is_sharded() and "dpo" not in spec
-        self.rehearsal = Rehearsal(self.args.memory, spec["method"], rehearses)
-        model = start_model(self.args.model, spec["method"], self.dtype)
-        if self.tokenizer.pad_token_id is None:  # by position anyway, any token will do
-            self.tokenizer.pad_token = self.templated["end_of_turn"]["text"]
-        adapter = prepare(model, spec, self.base["name"], self.plan.steps, str(self.args.model))
-        averaging, packing, rates, ewc = (
-            asked_module(spec, name) for name in ("averaging", "packing", "rates", "ewc")
-        )
-        average = averaging and averaging.average_of(
-            spec["training"]["average_checkpoints"], self.plan
-        )
-        collator = packing and packing.packed_rows(model, self.tokenizer, self.base["name"])
-        with told_if_unfit(spec["method"], self.base["name"]):
-            trainer = self.trainer_of(
-                model=model,
-                args=settings,
-                data_collator=collator,
-                train_dataset=self.train,
-                eval_dataset=self.validation if evaluates else None,
-                processing_class=self.tokenizer,
-                peft_config=adapter,
-                callbacks=[
-                    self.rehearsal,
-                    *self._callbacks(model, evaluates),
-                    *([average] if average else []),
-                ],
-            )
-        self.rehearsal.trainer = trainer
-        trainer.average, trainer.batching = average, spec["training"]["batching"]
-        trainer.kept_order = spec.get("order")  # only a run that asks for one has it
-        trainer.own_state = METHODS[spec["method"]].own_state
-        trainer.ranked = spec["method"] == "adalora"
-        trainer.own_optimizer = rates and rates.own_optimizer(spec)
-        trainer.best = self.best
-        place, end = self.folder / "samples", self.templated["end_of_turn"]["id"]
-        let_answer(trainer, spec["training"], self.prompts, place, end)
-        if moves_weights(spec):
-            keep_initial(trainer.model, self.folder)
-        self.check(trainer)
-        if packing and not self._is_sharded():
-            packing.check_rows_are_apart(trainer.model, collator, self.train, self.base["name"])
-        trainer.anchor = ewc and ewc.anchor_of(
-            spec["training"], trainer.model, self.tokenizer, self.texts
-        )
-        return trainer
+        self.plan = schedule(self.spec["training"], len(self.train), processes)
+        rehearses = not self.is_sharded() and "dpo" not in self.spec
+        self.rehearsal = Rehearsal(self.args.memory, self.spec["method"], rehearses)
+        return make_trainer(self)
 
     def settings(self, evaluates: bool) -> Any:
         """Return the trainer's settings; self.plan is known."""
@@ -196,47 +140,17 @@ class Run:
 
         return Watch(vocabulary)
 
-    def _is_sharded(self) -> bool:
+    def is_sharded(self) -> bool:
         """Return whether no process holds the whole model."""
         return is_launched() and self.spec["launch"]["strategy"] in SHARDED
-
-    def _callbacks(self, model: Any, evaluates: bool) -> list[Any]:
-        """Return what looks on while the trainer trains."""
-        from sftflow.ranks import Ranks
-        from sftflow.shownanswers import Answers
-        from sftflow.stopping import EarlyStopping
-
-        spec = self.spec
-        shown = self.validation if evaluates else self.train
-        shown = [shown[i] for i in range(min(SHOWN_ANSWERS, len(shown)))]
-        callbacks = [self.watch(model.config.get_text_config().vocab_size)]
-        if not self._is_sharded():
-            callbacks.append(Answers(shown, self.tokenizer, self.folder / "samples"))
-        if spec["method"] == "adalora":
-            callbacks.append(Ranks())
-        if self.patience:
-            callbacks.append(EarlyStopping(self.patience, self.best))
-        return callbacks
 
     def fit(self, trainer: Any) -> dict[str, Any]:
         """Train to the end, from the newest valid checkpoint if there is one; return counts."""
         spec = self.spec
-        # ZeRO-3 has left the weights empty, and says how many numbers they have.
-        parameters = [
-            (getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in trainer.model.parameters()
-        ]
-        trainable = sum(n for n, trained in parameters if trained)
+        parameters, trainable = numbers(trainer.model)
         if trainable == 0:
             raise StageError("no parameter is trainable; look at method and its target_modules")
-        with trainer.args.main_process_first(local=False):
-            newest, notes = newest_to_resume(
-                self.folder, self.plan.steps, spec["training"], self.best
-            )
-        if newest:
-            notes.append(f"continuing from {newest.name}")
-        for note in notes if is_first() else ():
-            console().say(note)
-        self._train(trainer, newest)
+        self._train(trainer, self._newest(trainer))
         state = trainer.state
         best = state.best_global_step
         keep_best = spec["training"]["load_best_model_at_end"] and best
@@ -249,7 +163,7 @@ class Run:
             "epochs": state.epoch,
             "tokens": state.num_input_tokens_seen,
             **trainer.token_counts(),
-            "parameters": sum(n for n, _ in parameters),
+            "parameters": parameters,
             "trainable_parameters": trainable,
             **best_counts(state.log_history, best, self.best),
             "kept_step": best if keep_best and not averaged else state.global_step,
@@ -258,6 +172,17 @@ class Run:
             **averaged,
             **self.measure(trainer),
         }
+
+    def _newest(self, trainer: Any) -> Path | None:
+        """Return the checkpoint to go on from, and say so."""
+        training = self.spec["training"]
+        with trainer.args.main_process_first(local=False):
+            newest, notes = newest_to_resume(self.folder, self.plan.steps, training, self.best)
+        if newest:
+            notes.append(f"continuing from {newest.name}")
+        for note in notes if is_first() else ():
+            console().say(note)
+        return newest
 
     def measure(self, _trainer: Any) -> dict[str, Any]:
         """Measure the kept weights; return further counts. Every process has its part in it."""
@@ -301,6 +226,13 @@ class Run:
     def write_more(self) -> list[Path]:
         """Write what else this training leaves; return its files."""
         return []
+
+
+def numbers(model: Any) -> tuple[int, int]:
+    """Return how many numbers a model's weights are, and how many of them are trained."""
+    # ZeRO-3 has left the weights empty, and says how many numbers they have.
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
 def main(

@@ -92,17 +92,17 @@ def in_process(folder):
     """Let stages run in this process: ``folder`` is current, all else is put back at the end."""
     import torch
 
-    import train_adapter
+    from sftflow import runtrainer
 
-    shown, before = train_adapter.SHOWN_ANSWERS, Path.cwd()
+    shown, before = runtrainer.SHOWN_ANSWERS, Path.cwd()
     threads, environment = torch.get_num_threads(), dict(os.environ)
-    train_adapter.SHOWN_ANSWERS = 1  # answers take time
+    runtrainer.SHOWN_ANSWERS = 1  # answers take time
     os.chdir(folder)
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        train_adapter.SHOWN_ANSWERS = shown
+        runtrainer.SHOWN_ANSWERS = shown
         os.chdir(before)
         torch.set_num_threads(threads)
         os.environ.clear()
