@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sftflow.chat_templates import PROBE, ChatTemplate
+from sftflow.chat_templates import CONTROL, PROBE, ChatTemplate
 from sftflow.folders import built_beside, check_payloads
 from sftflow.jobs import project_path
 from sftflow.manifests import read_manifest, sha256_json, write_manifest
@@ -132,6 +132,7 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     with told_if_unreadable(name, "eos_token_id of config.json or generation_config.json"):
         eos = stop_ids(folder, end_of_turn, tokenizer.eos_token_id)
+    check_stops(template, eos)
     write_generation_config(folder, eos, pad)
     return {
         "parameters": sum(_size(shape) for shape in shapes.values()),
@@ -145,6 +146,24 @@ def checked(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         "notes": template.notes,
         **tokenizer_digests(folder, tokenizer),
     }
+
+
+def check_stops(template: ChatTemplate, eos: Sequence[int]) -> None:
+    """Raise StageError if an id at which answers end is a token of ordinary text.
+
+    vLLM stops at each eos_token_id of a model's own files, also where it takes no sampling setting
+    from them, and says that the answer ended by itself.
+    """
+    known = range(len(template.tokenizer))  # leftovers of other vocabularies end nothing
+    for token in sorted(set(eos).intersection(known) - template.control_ids):
+        text = template.tokenizer.decode([token])
+        if CONTROL.match(text):
+            continue
+        raise StageError(
+            f"{template.name}: eos_token_id of generation_config.json or config.json names "
+            f"token {token}, which is ordinary text ({text!r}): a server would end answers at it; "
+            "take it out there (of a hub model in a copy, given as path)"
+        )
 
 
 def _size(shape: tuple[int, ...]) -> int:

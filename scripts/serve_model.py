@@ -31,6 +31,8 @@ from sftflow.endpoint import (
     write_endpoint,
 )
 from sftflow.engine import engine_command, engine_environment, engine_settings, on_cpu
+from sftflow.folders import check_payloads
+from sftflow.manifests import SUMS
 from sftflow.seats import seats_file
 from sftflow.stage import StageError, run_stage, stage_parser
 from sftflow.supervision import ServerProcess, StopRequest
@@ -159,6 +161,17 @@ def serve(
         return
 
 
+def check_small_files(model: Path) -> None:
+    """Raise StageError if template, tokenizer or settings of a model are not as they were made.
+
+    A server reads them as it finds them, and whoever asks it compares its tokens with those of the
+    same folder, so nobody else would notice. Weights, which take minutes to read, are left to the
+    digests that Snakemake looks at.
+    """
+    if (model / SUMS).is_file():
+        check_payloads(model, but=".safetensors")
+
+
 def record_death(path: Path, error: StageError) -> None:
     """Tell those who wait for the server why it will not come, or not come back."""
     endpoint = read_endpoint(path)
@@ -188,6 +201,7 @@ def main(argv: list[str]) -> None:
     write_endpoint(args.endpoint, new_endpoint(spec, log, engine_settings(spec, on_cpu())))
     server = ServerProcess()
     try:
+        check_small_files(args.model)
         serve(server, spec, args.model, args.endpoint, stop)
     except StageError as error:
         server.end()

@@ -43,10 +43,11 @@ def make_readable(folder: Path) -> None:
             path.chmod(path.stat().st_mode | 0o044)
 
 
-def check_payloads(folder: Path, under: str = "") -> None:
+def check_payloads(folder: Path, under: str = "", but: str | None = None) -> None:
     """Raise StageError if a file that the folder's SHA256SUMS vouches for is not as it was.
 
-    ``under`` limits the check to names that begin with it.
+    ``under`` limits the check to names that begin with it; names that end with ``but`` are left
+    out.
     """
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
@@ -54,7 +55,7 @@ def check_payloads(folder: Path, under: str = "") -> None:
         raise StageError(f"{folder} has no {SUMS}: it was not finished; make it again") from None
     for line in lines:
         digest, _, name = line.partition("  ")
-        if not name.startswith(under):
+        if not name.startswith(under) or (but is not None and name.endswith(but)):
             continue
         if not (folder / name).is_file():
             raise StageError(f"{folder / name} is missing; delete {folder} and run again")

@@ -21,6 +21,7 @@ import pytest
 
 from sftflow.endpoint import process_start, read_endpoint
 from sftflow.guardian import group_members
+from sftflow.manifests import sha256_file
 from sftflow.records import RECORD, content_id, message, write_table
 
 pytestmark = pytest.mark.e2e
@@ -300,7 +301,7 @@ def test_the_same_start_answers_in_context_and_judges(stage, dataset, model):
     answers = stage.start("answer_in_context", asked, *folders, "--generations", out)
 
     (folder / "prompt.jinja").write_text(PROMPT)
-    (model / "SHA256SUMS").write_text("of the one state of this model\n")
+    (model / "SHA256SUMS").write_text(f"{sha256_file(model / 'config.json')}  config.json\n")
     texts = [[{"role": "user", "content": f"Say {i}"}] for i in range(6)]
     for name in ("one", "other"):
         rows = [

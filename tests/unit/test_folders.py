@@ -48,3 +48,5 @@ def test_damage_is_seen(tmp_path, damage, sentence):
         check_payloads(tmp_path)
     if sentence.startswith("a is"):
         check_payloads(tmp_path, under="sub/")
+    if sentence.startswith("sub/b"):
+        check_payloads(tmp_path, but="b")

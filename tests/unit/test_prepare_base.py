@@ -217,6 +217,8 @@ def no_text(folder):
         (said("tokenizer.json", "model", "merges", 0, value=["no", "sùch"]), "can't be read"),
         (said("config.json", "use_sliding_window", value=0), "use_sliding_window"),
         (said("generation_config.json", "eos_token_id", value=1.5), "eos_token_id of config.json"),
+        (said("generation_config.json", "eos_token_id", value=[2, 40]), "names token 40, which is"),
+        (said("config.json", "eos_token_id", value=40), "end answers at it"),
         (no_text, "can't be read: UnicodeDecodeError"),
         (drop("config.json"), "config.json is missing"),
         (drop("tokenizer.json"), "has no tokenizer.json"),
@@ -267,6 +269,13 @@ def test_stop_ids_are_those_of_the_model_and_the_templates(tmp_path):
     modelfolders.write_generation_config(tmp_path, [3, 5, 7], 0)
     settings = json.loads((tmp_path / "generation_config.json").read_text())
     assert settings == {"eos_token_id": [3, 5, 7], "pad_token_id": 0, "top_p": 0.8}
+
+
+def test_stops_that_end_no_text_are_kept(broken, tmp_path):
+    """A control token of the model's own, and ids that its vocabulary does not have."""
+    said("generation_config.json", "eos_token_id", value=[0, 2, 900, -1])(broken)
+    facts = prepare(tmp_path / "out", path=str(broken), template="native")
+    assert facts["eos_token_ids"] == [-1, 0, 2, 900]
 
 
 def test_what_was_fetched_is_the_base(made, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from served import Supervisor, until
 from sftflow import guardian
 from sftflow.endpoint import cause, last_lines, process_start, read_endpoint
 from sftflow.engine import engine_command, engine_environment
+from sftflow.manifests import write_manifest
 from sftflow.stage import StageError
 
 
@@ -125,6 +126,20 @@ def test_a_server_that_never_gets_ready_is_given_up(supervise):
     assert supervisor.process.wait(15) == 1
     assert "did not get ready in 0.5 s" in supervisor.read()["reason"]
     assert guardian.group_members(supervisor.read()["server_pid"]) == []
+
+
+def test_no_model_is_served_whose_template_was_changed_since_it_was_made(supervise, tmp_path):
+    """Who asks the server compares its tokens with the same folder's, and would see nothing."""
+    files = [tmp_path / "chat_template.jinja", tmp_path / "model.safetensors"]
+    for path in files:
+        path.write_text("as it was made")
+    write_manifest(tmp_path / "manifest.json", stage="merge_adapter", spec={}, payloads=files)
+    files[1].write_text("weights are not read for this")
+    assert supervise("never").reach("loading")
+    files[0].write_text("{{ messages[-1].content }}")
+    supervisor = supervise("never")
+    assert supervisor.process.wait(15) == 1
+    assert "chat_template.jinja has changed since it was made" in supervisor.read()["reason"]
 
 
 def test_another_port_is_tried_if_the_first_was_snatched(supervise, tmp_path):
