@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sftflow.defects import Defect
+from sftflow.faultrules import fault_rule
 from sftflow.measured import read_object
 from sftflow.stage import StageError
 
@@ -41,3 +43,14 @@ def shipping(model: str, gates: Gates) -> dict[str, Any]:
         return {"way": "worse", "sentence": f"It may not ship: it fails {of}.", "rules": rules}
     all_of = f"all {len(rules)} gates" if len(rules) > 1 else "its gate"
     return {"way": "better", "sentence": f"It may ship: it passes {all_of}.", "rules": rules}
+
+
+def stopped_by(defect: Defect, rules: Sequence[str]) -> tuple[str, str]:
+    """Return what the gates of a model make of a fault, in words, and the rule that is meant."""
+    of_faults = {text: rule for text in rules if (rule := fault_rule(text)) is not None}
+    stops = [text for text, rule in of_faults.items() if defect.name not in rule.allowed]
+    if defect.gate in rules or stops:
+        return "The gate that stops it", defect.gate if defect.gate in rules else stops[0]
+    if of_faults:
+        return "Its gates allow this fault", next(iter(of_faults))
+    return "A gate that would stop it", defect.gate

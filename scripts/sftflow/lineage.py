@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from sftflow.figures import plain
@@ -291,7 +292,7 @@ def versions(*groups: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 def digests(known: Manifests) -> list[dict[str, Any]]:
     """Return every file that some manifest vouches for."""
     return [
-        {"path": f"{folder}/{name}", "bytes": said["bytes"], "sha256": said["sha256"]}
+        {"path": normpath(f"{folder}/{name}"), "bytes": said["bytes"], "sha256": said["sha256"]}
         for folder, manifest in known.items()
         for name, said in manifest["outputs"].items()
     ]

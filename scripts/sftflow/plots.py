@@ -33,6 +33,7 @@ CONFIG = {
         "titleFontWeight": "normal",
         "titlePadding": 8,
         "labelPadding": 6,
+        "labelSeparation": 4,
         "domain": False,
         "ticks": False,
         "gridOpacity": 1,

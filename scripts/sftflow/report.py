@@ -102,15 +102,17 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
     told = ranked[:MOST_VERDICTS]
     before, before_plots = versionsection.version_sections(results, told, summary, spec["headline"])
     screen = first_screen(spec, compared, ranked, summary, latencies, judged)
+    ships = gatesection.all_shipping(results, models)
     for one in screen["verdicts"]:
+        rules = [rule["rule"] for rule in ships[one["model"]]["rules"]]
+        one["defects"] = [(d.text, *gatesection.stopped_by(d, rules)) for d in one["defects"]]
         one["findings"] += judge_findings(results, spec, one["model"])
         one["findings"] += in_context_findings(in_context, one["model"])
     context = {
         "title": spec["title"],
         **screen,
         **paired,
-        "gate_rules": spec["gates"],
-        "ships": gatesection.all_shipping(results, models),
+        "ships": ships,
         "compared": compared_said,
         "in_context": in_context,
         "forms": formsection.form_tables(models, summary, against, known),

@@ -79,12 +79,18 @@ def sentence(row: Mapping[str, Any]) -> str:
     before = row["ms"] - change
     noise = ", no more than its noise" if abs(speed) <= 2 * row["speed_error"] else ""
     share = length / change if change else 0.0
-    part = f"{percent(share)} of" if 0 < share < 1 else "All of" if share >= 1 else "None of"
+    by_speed = f"{signed(speed)} ms ± {figure(row['speed_error'])} from the speed of the model"
     lengths = "longer" if length > 0 else "shorter"
+    tokens = f"({figure(row['tokens'])} tokens instead of {figure(row['base_tokens'])})"
+    if share > 0:
+        part = f"{percent(share)} of" if share < 1 else "All of"
+        why = f"{part} the {name} comes from {lengths} answers {tokens}: {signed(length)} ms, and "
+    elif length:
+        why = f"That is in spite of {lengths} answers {tokens}: {signed(length)} ms, but "
+    else:
+        why = f"Answers are as long as before ({figure(row['tokens'])} tokens): "
     return (
         f"{row['model']}: an answer of its mean length takes {figure(row['ms'])} ms, "
         f"{figure(abs(change))} ms ({percent(abs(change) / before)}) {way} than one of "
-        f"{row['base']}. {part} the {name} comes from {lengths} answers ({figure(row['tokens'])} "
-        f"tokens instead of {figure(row['base_tokens'])}): {signed(length)} ms, and "
-        f"{signed(speed)} ms ± {figure(row['speed_error'])} from the speed of the model{noise}."
+        f"{row['base']}. {why}{by_speed}{noise}."
     )

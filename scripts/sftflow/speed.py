@@ -94,6 +94,7 @@ def speed_section(
         "fit_scope": at_once(lowest) if lines else "",
         "setup": setups(measured),
         "own_lengths": own_lengths(alone, models, lengths),
+        "merged": any(m["kind"] == "tuned" and "form" not in m for m in models),
         "warnings": _warnings(measured),
     }
     return section, {**drawn, **over_rates}

@@ -79,13 +79,14 @@ def sentence(model: str, base: str, counts: Mapping[str, int]) -> str:
 
 def remark(counts: Mapping[str, int]) -> str:
     """Return what the counts of the sentence leave out."""
-    parts = [f"{counts['same']} within noise"] if counts["same"] else []
+    told = counts["better"] + counts["worse"]
+    parts = [f"{counts['same']} within noise"] if counts["same"] and told else []
     if counts["unsure"]:
         parts.append(f"{counts['unsure']} without a known error, which are not counted")
     if counts["missing"]:
         parts.append(f"{counts['missing']} not measured on both")
-    told = f" Besides: {', '.join(parts)}." if parts else ""
-    return f"A difference counts when it is beyond what chance would make of it.{told}"
+    rest = f" {'The rest' if told else 'Besides'}: {', '.join(parts)}." if parts else ""
+    return f"A difference counts when it is beyond what chance would make of it.{rest}"
 
 
 def quality_tiles(

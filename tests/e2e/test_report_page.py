@@ -19,6 +19,13 @@ PLOTS = """() => Array.from(document.querySelectorAll('.plot'), (plot) => ({
 }))"""
 
 
+TALLEST_ROW = """() => {
+    document.querySelectorAll('details').forEach((one) => { one.open = true; });
+    const rows = Array.from(document.querySelectorAll('tbody tr'));
+    return Math.max(...rows.map((row) => row.getBoundingClientRect().height));
+}"""
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     results = write_results(tmp_path_factory.mktemp("report") / "results")
@@ -34,7 +41,9 @@ def test_every_plot_is_drawn_without_a_word_on_the_console(page, width):
     with browser.visit(page, width) as seen:
         plots = seen.page.evaluate(PLOTS)
         wide = seen.page.evaluate("document.documentElement.scrollWidth")
+        tallest = seen.page.evaluate(TALLEST_ROW)
     assert seen.faults == []
+    assert tallest < 200  # a digest that breaks at each of its 64 characters
     assert seen.requests == [page.as_uri()]
     assert (
         len(plots) == 16

@@ -10,8 +10,9 @@ import score_answers
 import summarize_results
 from sftflow import report
 from sftflow.comparison import compare
-from sftflow.defects import defects
+from sftflow.defects import Defect, defects
 from sftflow.gates import Known, checked, parsed
+from sftflow.gatesection import stopped_by
 from sftflow.seenquestions import with_questions
 from sftflow.stage import StageError
 from sftflow.summary import Measurement, read_summary
@@ -294,7 +295,25 @@ def test_the_first_screen_tells_it_before_the_gates(tmp_path):
     first_screen = text[text.index("<h1") : text.index('id="compared"')]
     defect, gates = first_screen.index("Answers don&#39;t end: 0%"), first_screen.index("No gates")
     assert defect < gates
-    assert '<code class="data">d.ended &gt;= 0.9</code>' in first_screen
+    assert 'A gate that would stop it: <code class="data">d.ended &gt;= 0.9</code>' in first_screen
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([], ("A gate that would stop it", "d.ended >= 0.9")),
+        (["d.exact_match >= 0.9"], ("A gate that would stop it", "d.ended >= 0.9")),
+        (["no known fault"], ("The gate that stops it", "no known fault")),
+        (["no known fault but does not end"], ("Its gates allow this fault",)),
+        (["no known fault but does not end", "no known fault"], ("The gate that stops it",)),
+        (["no known fault but does not end", "d.ended >= 0.9"], ("The gate that stops it",)),
+    ],
+)
+def test_what_the_gates_make_of_a_fault_stands_beside_it(rules, said):
+    """Else a page would warn and say at once that the model may ship."""
+    what, rule = stopped_by(Defect("does not end", "...", "d.ended >= 0.9", ()), rules)
+    assert (what, rule)[: len(said)] == said
+    assert rule in [*rules, "d.ended >= 0.9"]
 
 
 def test_of_many_models_the_table_names_what_is_wrong_with_each():

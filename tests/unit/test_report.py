@@ -91,7 +91,6 @@ EMPTY = {
     "colors": {},
     "absent": [],
     "ships": {},
-    "gate_rules": [],
     "paired": {},
     "other_pairs": [],
     "tags": {},
@@ -379,6 +378,26 @@ def test_prompts_of_several_turns_name_who_speaks():
 def test_the_verdict_is_one_sentence(better, worse, same, expected):
     counts = {"better": better, "worse": worse, "same": same}
     assert verdicts.sentence("t", "b", counts) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "rest"),
+    [
+        ({"better": 11, "worse": 1, "same": 4}, " The rest: 4 within noise."),
+        ({"better": 1, "missing": 2}, " The rest: 2 not measured on both."),
+        ({"same": 5}, ""),
+        ({"same": 5, "unsure": 1}, " Besides: 1 without a known error, which are not counted."),
+    ],
+)
+def test_the_remark_says_what_the_sentence_leaves_out(counts, rest):
+    said = verdicts.remark({"better": 0, "worse": 0, "same": 0, "unsure": 0, "missing": 0} | counts)
+    assert said == f"A difference counts when it is beyond what chance would make of it.{rest}"
+
+
+def test_a_file_beside_its_manifests_folder_is_named_by_its_place():
+    outputs = {"../rejected.parquet": {"bytes": 1, "sha256": "0"}}
+    (said,) = lineage.digests({"datasets/d/cleaned": {"outputs": outputs}})
+    assert said["path"] == "datasets/d/rejected.parquet"
 
 
 def test_the_way_to_each_model_and_the_config_stand_on_the_page(page, results):

@@ -64,7 +64,13 @@ def said(length, speed, error=0.1):
     [
         (30, 10, "75% of the slowdown comes from longer answers"),
         (30, -10, "All of the slowdown comes from longer answers"),
-        (-30, 40, "None of the slowdown comes from shorter answers"),
+        (
+            -30,
+            40,
+            "in spite of shorter answers (9.00 tokens instead of 8.00): \u221230.0 ms, but +40.0 ms",
+        ),
+        (10, -30, "That is in spite of longer answers"),
+        (0, 40, "Answers are as long as before (9.00 tokens): +40.0 ms"),
         (-30, -10, "75% of the speed-up comes from shorter answers"),
         (-30, 10, "All of the speed-up comes from shorter answers"),
     ],
