@@ -105,7 +105,7 @@ def quality_tiles(
     return [_quality_tile(base, c) for c in known[:MOST_TILES]]
 
 
-def measure_name(c: Comparison) -> str:
+def measure_name(c: Comparison | Measurement) -> str:
     """Return a measure's name for a reader: ``tickets.exact_match (scores)``.
 
     The digest that a key of tokens ends in stands in the tables only.

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from sftflow.comparison import TELLING
+from sftflow.direction import direction
+from sftflow.formsection import FITTED as FIT
 from sftflow.measured import read_object
 from sftflow.plots import TUNED_COLORS, house_spec
 from sftflow.stage import StageError
 from sftflow.summary import Measurement
+from sftflow.verdicts import measure_name
 from sftflow.versionlog import metrics_of
 
 #: Measures with a plot of their own, of one model.
 MOST_PLOTS = 4
+FITTED = dict(FIT)
 #: Standard errors that a bar spans to each side.
 ERRORS = 2
 
@@ -44,9 +48,12 @@ def version_sections(
         told.append(
             {
                 "model": model,
-                "plots": [(id_, name.partition("/")[2]) for id_, name in drawn.items()],
-                "metrics": [name.partition("/")[2] for name in names],
-                "rows": [_row(version, names) for version in reversed(versions)],
+                "plots": [(id_, f"{called(name)}; {better(name)}") for id_, name in drawn.items()],
+                "metrics": [called(name) for name in names],
+                "rows": [
+                    {"number": i, **_row(version, names)}
+                    for i, version in reversed([*enumerate(versions, start=1)])
+                ],
             }
         )
     return told, plots
@@ -70,6 +77,19 @@ def followed(versions: Sequence[Version], wanted: str | None) -> list[str]:
     return list(dict.fromkeys([*some.values(), *chosen]))[:MOST_PLOTS]
 
 
+def called(name: str) -> str:
+    """Return what a measure ``group/metric`` is called for a reader."""
+    group, _, metric = name.partition("/")
+    return FITTED.get(metric) or measure_name(Measurement("", "", group, metric, None))
+
+
+def better(name: str) -> str:
+    """Return which way of a measure ``group/metric`` is the better one."""
+    group, _, metric = name.partition("/")
+    more = group != "latency" and direction(group, metric) > 0
+    return "more is better" if more else "less is better"
+
+
 def _row(version: Version, names: Sequence[str]) -> dict[str, Any]:
     figures = [version["metrics"].get(name) or [None, None, None] for name in names]
     cells = [{"value": value, "stderr": stderr} for value, stderr, _ in figures]
@@ -85,18 +105,19 @@ def course(versions: Sequence[Version], name: str) -> dict:
         value, error, _ = version["metrics"].get(name) or (None, None, None)
         if value is None:
             continue
-        label = f"{number}: {version['version']}"
+        label = str(number) if version["date"] else f"{number} (now)"
         ends = (None, None) if error is None else (value - ERRORS * error, value + ERRORS * error)
         row = {"version": label, "value": value, "low": ends[0], "high": ends[1]}
-        rows.append(row | {"what": version["reason"], "date": version["date"] or "now"})
+        what = {"what": version["reason"], "name": version["version"]}
+        rows.append(row | what | {"date": version["date"] or "now"})
     order = [row["version"] for row in rows]
     chart = alt.Chart(alt.Data(values=rows))
-    axis = alt.Axis(labelAngle=-35, grid=False, labelOverlap=True)
-    x = alt.X("version:N", sort=order, title=None, axis=axis)
+    axis = alt.Axis(labelAngle=0, grid=False, labelOverlap=True)
+    x = alt.X("version:N", sort=order, title="version", axis=axis)
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=True))
     color = alt.value(TUNED_COLORS[0])
     tips = [
-        alt.Tooltip("version:N", title="version"),
+        alt.Tooltip("name:N", title="version"),
         alt.Tooltip("date:N", title="measured"),
         alt.Tooltip("value:Q", format=".4f", title="value"),
         alt.Tooltip("what:N", title="what was other"),

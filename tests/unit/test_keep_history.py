@@ -14,7 +14,7 @@ import tidy
 from report_fixture import PLANTED, SPEC, write_results
 from sftflow.summary import Measurement, write_summary
 from sftflow.versionlog import MOST_LINES, MOST_METRICS, metrics_of, reason, with_present
-from sftflow.versionsection import followed
+from sftflow.versionsection import better, called, followed
 
 MODEL = {
     "name": "m",
@@ -204,6 +204,19 @@ def test_the_most_telling_measures_are_followed():
     assert followed([{"metrics": {}}, now], None) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("s/t.acc", "t.acc (s); more is better"),
+        ("loss/text.general", "Loss on general text; less is better"),
+        ("scores/d.repetition", "d.repetition (scores); less is better"),
+        ("latency/fit.k_ms_per_token", "k (ms per token); less is better"),
+    ],
+)
+def test_a_plot_says_what_it_shows_and_which_way_is_better(name, said):
+    assert f"{called(name)}; {better(name)}" == said
+
+
 def test_the_page_draws_a_measure_over_versions(tmp_path):
     results = write_results(tmp_path / "results")
     rows = [
@@ -235,14 +248,16 @@ def test_the_page_draws_a_measure_over_versions(tmp_path):
     (section,) = tree.xpath("//section[@id='history']")
     rows = [[cell.text_content() for cell in row] for row in section.xpath(".//tbody/tr")]
     assert rows == [
-        ["4e5f6a7b", "now", "training rows: 90 -> 100", "0.500 ± 0.010"],
-        ["0a1b2c3d", "2026-01-02 03:04", f"lora.r: 8 {PLANTED}", "0.250 ± 0.030"],
+        ["2", "4e5f6a7b", "now", "training rows: 90 -> 100", "0.500 ± 0.010"],
+        ["1", "0a1b2c3d", "2026-01-02 03:04", f"lora.r: 8 {PLANTED}", "0.250 ± 0.030"],
     ]
     (plot,) = section.xpath(".//script[@data-plot]")
     spec = json.loads(plot.text)
     values = (spec if "data" in spec else spec["layer"][1])["data"]["values"]
     assert [(row["version"], row["value"]) for row in values] == [
-        ("1: 0a1b2c3d", 0.25),
-        ("2: 4e5f6a7b", 0.5),
+        ("1", 0.25),
+        ("2 (now)", 0.5),
     ]
+    (caption,) = section.xpath(".//figcaption/text()")
+    assert caption == "tickets.exact_match (scores); more is better"
     assert section.xpath(".//img") == []
