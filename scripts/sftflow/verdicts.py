@@ -82,7 +82,7 @@ def remark(counts: Mapping[str, int]) -> str:
     told = counts["better"] + counts["worse"]
     parts = [f"{counts['same']} within noise"] if counts["same"] and told else []
     if counts["unsure"]:
-        parts.append(f"{counts['unsure']} without a known error, which are not counted")
+        parts.append(f"{counts['unsure']} without a known error (not counted)")
     if counts["missing"]:
         parts.append(f"{counts['missing']} not measured on both")
     rest = f" {'The rest' if told else 'Besides'}: {', '.join(parts)}." if parts else ""

@@ -86,7 +86,7 @@ def reason(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
         before = then.get(kind, {})
         for name, digest in now[kind].items():
             if before.get(name) != digest:
-                said.append(f"{called} {name} {'are new' if name not in before else 'are others'}")
+                said.append(f"{called} {name} {'are new' if name not in before else 'changed'}")
     said += shortened([f"package {c}" for c in setting_changes(then["versions"], now["versions"])])
     return "; ".join(said) or "other code"
 

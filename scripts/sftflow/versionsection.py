@@ -120,7 +120,7 @@ def course(versions: Sequence[Version], name: str) -> dict:
         alt.Tooltip("name:N", title="version"),
         alt.Tooltip("date:N", title="measured"),
         alt.Tooltip("value:Q", format=".4f", title="value"),
-        alt.Tooltip("what:N", title="what was other"),
+        alt.Tooltip("what:N", title="what changed"),
     ]
     bars = (
         chart.transform_filter("datum.low !== null")
@@ -129,4 +129,5 @@ def course(versions: Sequence[Version], name: str) -> dict:
     )
     line = chart.mark_line().encode(x=x, y=y, color=color)
     dots = chart.mark_point().encode(x=x, y=y, color=color, tooltip=tips)
-    return house_spec(alt.layer(bars, line, dots), height=170)
+    known = any(row["low"] is not None for row in rows)  # of none, Vega warns on the console
+    return house_spec(alt.layer(*([bars] if known else []), line, dots), height=170)

@@ -14,7 +14,7 @@ import tidy
 from report_fixture import PLANTED, SPEC, write_results
 from sftflow.summary import Measurement, write_summary
 from sftflow.versionlog import MOST_LINES, MOST_METRICS, metrics_of, reason, with_present
-from sftflow.versionsection import better, called, followed
+from sftflow.versionsection import better, called, course, followed
 
 MODEL = {
     "name": "m",
@@ -173,9 +173,9 @@ MADE = {
         ({"base": {"name": "large", "sha256": "b1"}}, "base: tiny -> large"),
         ({"dataset": "e", "data": "t1", "rows": 9}, "dataset: d -> e; training rows: 10 -> 9"),
         ({"versions": {"torch": "2.14"}}, "package torch: 2.13 -> 2.14"),
-        ({"tests": {"d": "e1"}}, "test rows of d are others"),
-        ({"suites": {"s": "1", "u": "1"}}, "questions of s are others; questions of u are new"),
-        ({"texts": {"general": "1"}}, "words of text general are others"),
+        ({"tests": {"d": "e1"}}, "test rows of d changed"),
+        ({"suites": {"s": "1", "u": "1"}}, "questions of s changed; questions of u are new"),
+        ({"texts": {"general": "1"}}, "words of text general changed"),
     ],
 )
 def test_what_changed_is_said(change, said):
@@ -215,6 +215,13 @@ def test_the_most_telling_measures_are_followed():
 )
 def test_a_plot_says_what_it_shows_and_which_way_is_better(name, said):
     assert f"{called(name)}; {better(name)}" == said
+
+
+@pytest.mark.parametrize(("error", "layers"), [(0.1, 3), (None, 2)])
+def test_bars_are_drawn_only_where_an_error_is_known(error, layers):
+    """Of none, Vega writes a warning on the browser's console."""
+    version = {"version": "aa", "date": None, "reason": "", "metrics": {"s/t.acc": [0.5, error, 9]}}
+    assert len(course([version, version], "s/t.acc")["layer"]) == layers
 
 
 def test_the_page_draws_a_measure_over_versions(tmp_path):

@@ -386,7 +386,7 @@ def test_the_verdict_is_one_sentence(better, worse, same, expected):
         ({"better": 11, "worse": 1, "same": 4}, " The rest: 4 within noise."),
         ({"better": 1, "missing": 2}, " The rest: 2 not measured on both."),
         ({"same": 5}, ""),
-        ({"same": 5, "unsure": 1}, " Besides: 1 without a known error, which are not counted."),
+        ({"same": 5, "unsure": 1}, " Besides: 1 without a known error (not counted)."),
     ],
 )
 def test_the_remark_says_what_the_sentence_leaves_out(counts, rest):
