@@ -13,6 +13,8 @@ OWNED = (
     "--disable-fastapi-docs", "--no-disable-fastapi-docs", "--trust-remote-code", "--middleware",
     "--trust-request-chat-template", "--allowed-local-media-path", "--tensor-parallel-size",
     "--gpu-memory-utilization", "--config", "--hf-token", *OPTIONS,
+    # A model is served as it was trained: with the template and tokenizer of its folder.
+    "--chat-template", "--default-chat-template-kwargs", "--tokenizer",
 )  # fmt: skip
 
 

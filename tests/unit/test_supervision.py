@@ -220,6 +220,7 @@ def test_the_command_and_environment_on_a_cpu():
     "option",
     [
         *("--host=0.0.0.0", "--api_key", "--trust-remote-code", "-tp"),
+        *("--chat-template=other.jinja", "--default_chat_template_kwargs", "--tokenizer"),
         *("--hos", "--middl=evil.py", "--allowed_local", "--"),  # vLLM's parser completes these
     ],
 )
