@@ -26,6 +26,17 @@ TALLEST_ROW = """() => {
 }"""
 
 
+# Headers of one word that stand in several lines.
+BROKEN_WORDS = """() => Array.from(document.querySelectorAll('thead th:not(.data)'))
+    .filter((head) => /^\\w+$/.test(head.textContent.trim()))
+    .filter((head) => {
+        const text = document.createRange();
+        text.selectNodeContents(head);
+        return new Set(Array.from(text.getClientRects(), (line) => line.top)).size > 1;
+    })
+    .map((head) => head.textContent)"""
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     results = write_results(tmp_path_factory.mktemp("report") / "results")
@@ -132,7 +143,9 @@ def test_nothing_is_wider_than_paper(page):
         seen.page.emulate_media(media="print")
         seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         wide = seen.page.evaluate("document.documentElement.scrollWidth")
+        broken = seen.page.evaluate(BROKEN_WORDS)
     assert wide == 703
+    assert broken == []
 
 
 def test_the_keyboard_reaches_what_the_mouse_does_and_shows_where_it_is(page):
