@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 ABSENT = "–"
+ROUNDING = 1e-6  # float32 sums of measures near 1, in another order, differ by less
 
 
 def figure(value: float | None) -> str:
@@ -40,9 +41,13 @@ def error(value: float | None, of: float) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Return ``figure`` with a plus or a true minus sign."""
+    """Return ``figure`` of a difference with a plus or a true minus sign; ± for none.
+
+    One below ROUNDING is none: it says in which order was summed, not what was measured.
+    """
     if value is None:
         return ABSENT
+    value = value if abs(value) >= ROUNDING else 0.0
     text = figure(abs(value))
     return ("+" if value > 0 else "−" if value < 0 else "±") + text
 

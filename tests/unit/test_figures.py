@@ -37,3 +37,5 @@ def test_no_data_is_never_zero():
 
 def test_signs():
     assert (signed(0.5), signed(-13.4), signed(0)) == ("+0.500", "−13.4", "±0.000")
+    # the losses of two forms with the same weights
+    assert (signed(6.22e-10), signed(-3e-7), signed(2e-5)) == ("±0.000", "±0.000", "+2.00e-05")
