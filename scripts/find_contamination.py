@@ -13,7 +13,6 @@ Nothing is removed here; mix_dataset does that if decontaminate.action is drop.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sftflow.manifests import write_json
 from sftflow.questionindex import Question, QuestionIndex
 from sftflow.questions import suite_questions
 from sftflow.records import open_table, read_rows
+from sftflow.scratch import scratch_folder
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.suitetasks import own_tasks
 
@@ -110,8 +110,8 @@ def main(argv: list[str]) -> None:
     spec = args.spec
     log_no_addresses()
     # datasets keeps what it read, and would give old rows for a path whose file has changed.
-    with tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
-        os.environ["HF_DATASETS_CACHE"] = cache
+    with scratch_folder() as cache:
+        os.environ["HF_DATASETS_CACHE"] = str(cache)
         index = QuestionIndex(all_questions(spec, args.datasets), spec["ngram"])
     findings = compare(args.train, index, spec, args.matches)
     said = report(findings, spec, args.matches)

@@ -11,7 +11,6 @@ Answers are greedy unless a task asks otherwise. A limited run says so: its figu
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from sftflow import benchmark
 from sftflow.hub import log_no_addresses
 from sftflow.manifests import replacing, write_json
+from sftflow.scratch import scratch_folder
 from sftflow.seats import seat
 from sftflow.serving import Server, served
 from sftflow.stage import StageError, console, run_stage, stage_parser
@@ -115,8 +115,8 @@ def main(argv: list[str] | None = None) -> None:
     spec = args.spec
     log_no_addresses()
     # datasets keeps what it read, and would give old rows for a path whose file has changed.
-    with seat(args.endpoint), tempfile.TemporaryDirectory(prefix="sftflow-datasets-") as cache:
-        os.environ["HF_DATASETS_CACHE"] = cache
+    with seat(args.endpoint), scratch_folder() as cache:
+        os.environ["HF_DATASETS_CACHE"] = str(cache)
         own = own_tasks(spec)
         tasks = load_tasks(spec, own, args.dataset)
         with served(args.endpoint, args.model, spec["model"]) as server:

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rich.table import Table
 from ingest_source import ingest
 from sftflow.jobs import project_path
 from sftflow.rowchanges import Collected, row_changes, rows_then
+from sftflow.scratch import scratch_folder
 from sftflow.stage import StageError
 
 LARGEST_BYTES = 200 << 20  # of raw files that are read again to tell which rows have changed
@@ -29,8 +29,8 @@ LARGEST_BYTES = 200 << 20  # of raw files that are read again to tell which rows
 
 def planned(arguments: list[str]) -> dict[str, Any]:
     """Return the plan of a dry run, as cutoff.py writes it; exit with Snakemake's own words."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "plan.json")
+    with scratch_folder() as folder:
+        path = folder / "plan.json"
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--dry-run", "--quiet=all", *arguments],
             env={**os.environ, "SFTFLOW_PLAN": str(path)},

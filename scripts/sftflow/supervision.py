@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sftflow import guardian
+from sftflow.scratch import ScratchFolder
 
 logger = logging.getLogger("sftflow")
 
@@ -89,14 +89,15 @@ class ServerProcess:
         """Start the guardian: it is there before there is anything to guard."""
         # Short: the path of a Unix socket made in it may have 107 characters.
         root = tempfile.gettempdir() if len(tempfile.gettempdir()) < 40 else "/tmp"  # noqa: S108
-        self.folder = Path(tempfile.mkdtemp(prefix="sftflow-", dir=root))
+        self._scratch = ScratchFolder(root)
+        self.folder = self._scratch.path
         read, self._pipe = os.pipe()
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", guardian.__file__, str(read), str(self.folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(read,),
+            pass_fds=(read, self._scratch.lock),
             start_new_session=True,
             cwd="/",
             env={"LC_ALL": "C.UTF-8"},
@@ -160,5 +161,5 @@ class ServerProcess:
         """End the server, the guardian and the private folder."""
         self.end()
         os.close(self._pipe)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()
         self._guardian.wait()
