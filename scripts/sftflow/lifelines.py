@@ -8,23 +8,16 @@ when the thread that started it ends; that thread waits for the job.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
+from functools import partial
 
 from snakemake.shell import shell
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
-_prctl = ctypes.CDLL(None, use_errno=True).prctl  # found before any fork
+from sftflow.deathsignal import end_with
 
 
 def end_jobs_with_workflow() -> None:
     """Let every shell command that this process starts end with it."""
-    starter = os.getpid()
-
-    def tie() -> None:
-        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != starter:  # it ended before this was asked
-            os._exit(128 + signal.SIGTERM)
-
+    tie = partial(end_with, os.getpid(), signal.SIGTERM)
     shell._process_args = {**shell._process_args, "preexec_fn": tie}

@@ -3,7 +3,8 @@
 The chain is snakemake -> (shell that execs) supervisor -> server's process group, and beside
 it, in a session of its own, the guardian (see guardian.py). Whichever link breaks, the group
 is ended: the supervisor ends it when it is told to, when its parent is gone or when the server
-dies; the guardian does so when the supervisor is gone.
+dies; the guardian does so when the supervisor is gone. If both are killed, the kernel kills the
+server, and its engine with it (see vllmserver.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sftflow import guardian
+from sftflow.deathsignal import end_with
 from sftflow.scratch import ScratchFolder
 
 logger = logging.getLogger("sftflow")
@@ -108,12 +110,13 @@ class ServerProcess:
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         """Start the server in a session of its own; return its pid, which is its group too."""
-        pipe = self._pipe
+        pipe, supervisor = self._pipe, os.getpid()
 
         def register() -> None:
             # Between fork and exec, so that there is no moment at which the server runs and
             # its guardian does not know. The pipe itself is closed by exec.
             os.write(pipe, b"+%d\n" % os.getpid())
+            end_with(supervisor, signal.SIGKILL)
 
         with log.open("ab") as output:
             self._process = subprocess.Popen(

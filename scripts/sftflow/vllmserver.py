@@ -5,11 +5,30 @@ collecting garbage that is none: collection waits until the modules are there. O
 engine's process is then forked with all its modules, which halves the start. vLLM spawns it
 because a process that has computed can't be forked safely; this one has not: it loads no model
 and has one thread of Python's. On a GPU vLLM decides.
+
+The API server dies with its supervisor (see supervision.py), and what it starts dies with it.
 """
 
 import gc
+import multiprocessing
+import os
+import signal
+from multiprocessing.util import register_after_fork
 
+from sftflow.deathsignal import end_with
 from sftflow.modelimports import without_sklearn
+
+# vLLM's names of processes that a main thread starts. An engine that is left alone ends by itself
+# only when it is idle again, and one that hangs never does.
+TIED = ("EngineCore", "VllmWorker")
+
+
+def end_with_starter(_: object = None) -> None:
+    """Let the kernel kill this process, if it computes for vLLM, when its starter has ended."""
+    if multiprocessing.current_process().name.startswith(TIED):
+        end_with(os.getppid(), signal.SIGKILL)
+        if not multiprocessing.parent_process().is_alive():  # it ended before this was asked
+            os._exit(128 + signal.SIGKILL)
 
 
 def stay_in_process() -> None:
@@ -18,8 +37,6 @@ def stay_in_process() -> None:
     The first look, at what a model class can do, is in a process of its own so that CUDA is not
     touched; vLLM keeps what it saw in a cache.
     """
-    import multiprocessing
-
     import vllm.model_executor.models.registry as looks
     import vllm.v1.engine.core  # noqa: F401  what the engine would import
     import vllm.v1.engine.utils as starts
@@ -29,6 +46,7 @@ def stay_in_process() -> None:
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the second is what multiprocessing calls it
+    register_after_fork(end_with_starter, end_with_starter)  # spawned ones, too, call it first
     gc.disable()
     with without_sklearn():
         if __name__ == "__main__":

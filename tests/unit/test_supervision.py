@@ -14,6 +14,7 @@ from sftflow import guardian
 from sftflow.endpoint import cause, last_lines, process_start, read_endpoint
 from sftflow.engine import engine_command, engine_environment
 from sftflow.manifests import write_manifest
+from sftflow.scratch import ScratchFolder
 from sftflow.stage import StageError
 
 
@@ -83,6 +84,33 @@ def test_kill_9_of_the_supervisor_leaves_nothing(supervise):
     supervisor.process.kill()
     assert_gone(server, folder)
     until(lambda: process_start(guard) is None)
+
+
+def test_kill_9_of_supervisor_and_guardian_leaves_nothing_running(supervise):
+    supervisor = supervise()
+    server = serving(supervisor)
+    folder = private_folder(server)
+    (guard,) = guardians(server["pid"])
+    os.kill(guard, signal.SIGSTOP)  # so that it can't act between the two
+    supervisor.process.kill()
+    os.kill(guard, signal.SIGKILL)
+    until(lambda: not guardian.group_members(server["server_pid"]))
+    assert folder.exists()  # nobody was left to remove it
+    ScratchFolder(folder.parent).close()
+    assert not folder.exists()
+
+
+def test_the_engine_does_not_outlive_the_api_server(supervise):
+    supervisor = supervise()
+    group = serving(supervisor)["server_pid"]
+    (engine,) = set(guardian.group_members(group)) - {group}
+    supervisor.process.send_signal(signal.SIGSTOP)  # so that it can't end the group
+    os.kill(engine, signal.SIGSTOP)  # an engine that hangs heeds nothing else
+    os.kill(group, signal.SIGKILL)
+    try:
+        until(lambda: process_start(engine) is None)
+    finally:
+        supervisor.process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("shell", [False, True])

@@ -6,8 +6,8 @@ healthy), exit (status 3 before it is up), taken (the port is taken at the first
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,16 +68,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def engine(runs):
+    runs.set()
+    time.sleep(600)
+
+
 def main():
     Path(os.environ["TMPDIR"], "socket").touch()
-    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    context = multiprocessing.get_context("fork")
+    runs = context.Event()
+    context.Process(target=engine, args=(runs,), name="EngineCore").start()
+    runs.wait()
     sys.stdout.write("fake engine up\n")
     sys.stdout.flush()
     if behaviour == "exit":
-        sys.exit(3)
+        os._exit(3)
     if behaviour == "never":
         time.sleep(600)
     if behaviour == "taken" and not (seen := Path(os.environ["FAKE_SEEN"])).exists():
         seen.touch()
-        sys.exit("OSError: [Errno 98] Address already in use")
+        sys.stdout.write("OSError: [Errno 98] Address already in use\n")
+        sys.stdout.flush()
+        os._exit(1)
     ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
