@@ -28,11 +28,12 @@ from sftflow.manifests import sha256_file, write_manifest, write_text
 from sftflow.masks import trained_count, trained_runs
 from sftflow.modeltokenizers import load_tokenizer, tokenizer_digests
 from sftflow.preview import Picked, preview_page
+from sftflow.processortime import TooSlow, processor_time
 from sftflow.records import REJECTED, read_rows, write_table
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
 from sftflow.templatedrows import Part, Sample, encoded, parts_of
 from sftflow.templateguards import check_limits, check_served, leaves_out_reasoning, worth_a_look
-from sftflow.templatelimits import ROW_S, TooSlow, processor_time
+from sftflow.templatelimits import ROW_S
 from sftflow.tokenweights import WEIGHTS, has_weights
 
 BATCH_ROWS = 512

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sftflow.cleaningstep import Records, Step, with_answers
+from sftflow.expressiontime import bounded
 from sftflow.lists import phrase_form, shipped_list
 
 
@@ -55,7 +56,8 @@ def boilerplate(
     trim = Trimmer(openers, closers)
     for record in records:
         trim.found.clear()
-        trimmed = with_answers(record, trim)
+        with bounded(record, step, {"openers": openers, "closers": closers}):
+            trimmed = with_answers(record, trim)
         kinds = +trim.found
         if not kinds:
             yield record

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sftflow.cleaningstep import Records, Step, one_of
+from sftflow.expressiontime import bounded
 from sftflow.lists import phrase_form
 
 # Letters of any script, as in {{姓名}}; not {{{...}}}, and no LaTeX, as in \frac{{a}}{{b}}.
@@ -25,9 +26,10 @@ def placeholders(
     form = phrase_form([*SHIPPED, *forms], "placeholders: forms")
     for record in records:
         kinds: Counter[str] = Counter()
-        for message in record["messages"]:
-            text = message["content"]
-            kinds.update(found[0] for found in form.finditer(CODE.sub(" ", text)))
+        with bounded(record, step, {"forms": forms}):
+            for message in record["messages"]:
+                text = message["content"]
+                kinds.update(found[0] for found in form.finditer(CODE.sub(" ", text)))
         if not kinds:
             yield record
             continue

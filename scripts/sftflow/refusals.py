@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sftflow.cleaningstep import Records, Step
+from sftflow.expressiontime import bounded
 from sftflow.lists import phrase_form, shipped_list
 
 # A sentence ends at . ! ? before white space, at a Chinese full stop, or at a line's end.
@@ -49,7 +50,8 @@ def refusals(
         refused = 0
         if not record["tools"]:
             answers = [m["content"] for m in record["messages"] if m["role"] == "assistant"]
-            refused = sum(is_refusal(answer) for answer in answers)
+            with bounded(record, step, {"phrases": phrases}):
+                refused = sum(is_refusal(answer) for answer in answers)
         if refused:
             step.note(record, {"refusal": refused})
         if refused and action == "drop":

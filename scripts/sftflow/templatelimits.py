@@ -15,8 +15,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from sftflow.stage import StageError
@@ -26,10 +25,6 @@ ROW_S = 30  # of the processor; a conversation of 1,000 turns takes one second (
 MEMORY_BYTES = 1 << 30  # beyond what the process has already
 CLOCK_S = 300  # in case that the child can't use its time
 DONE, TOO_MUCH_MEMORY = 0, 3
-
-
-class TooSlow(Exception):
-    """A block that used up its processor time."""
 
 
 def check_template(text: str, render: Callable[[], object], name: str) -> None:
@@ -100,23 +95,3 @@ def _bound_this_process() -> None:
         _, hard = resource.getrlimit(kind)  # a cluster's own limit (ulimit) can't be raised
         within = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (within, hard))
-
-
-@contextmanager
-def processor_time(seconds: float) -> Iterator[None]:
-    """Raise TooSlow in the block when it has used ``seconds`` of processor time.
-
-    Only in the main thread. It costs 7 us, where rendering four turns takes 110 (measured).
-    """
-    former = signal.signal(signal.SIGPROF, _too_slow)
-    # Again and again, in case that somebody who must not fail caught the first one.
-    signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, former)
-
-
-def _too_slow(_number: int, _frame: object) -> None:
-    raise TooSlow

@@ -14,8 +14,9 @@ from chat_fixture import CHATML, chat_tokenizer, record, turn
 import template_data
 from sftflow import templatelimits
 from sftflow.chat_templates import ChatTemplate
+from sftflow.processortime import TooSlow, processor_time
 from sftflow.stage import StageError
-from sftflow.templatelimits import TooSlow, check_template, operators, processor_time
+from sftflow.templatelimits import check_template, operators
 
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 # Doubles a text forty times: a tebibyte.
