@@ -33,7 +33,7 @@ ifneq ($(FOLDERS),)
 $(error CONFIG: $(FOLDERS) is a folder, not a file)
 endif
 
-.PHONY: doctor why tidy run test test-fast setup lint format kubernetes deepspeed lock audit sbom clean system
+.PHONY: doctor why tidy run test test-fast setup lint format kubernetes deepspeed lock vllm-options audit sbom clean system
 
 run: setup
 	$(BIN)/snakemake --cores $(CORES) $(ARGUMENTS)
@@ -88,6 +88,9 @@ deepspeed: setup
 
 lock:
 	bash envs/lock.sh
+
+vllm-options:
+	PYTHONPATH=scripts $(BIN)/python envs/vllm_options.py
 
 audit:
 	PYTHON=$(PYTHON) bash envs/audit.sh

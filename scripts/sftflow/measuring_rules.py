@@ -8,6 +8,7 @@ from pathlib import Path
 from sftflow.baseconfigs import max_positions
 from sftflow.plan import measured_runs, root_base
 from sftflow.serverargs import extra_args_faults
+from sftflow.vlloptions import unknown_options
 
 DAY_S = 86_400
 # Widths of an attention head for which vLLM (0.32) has a kernel on a CPU:
@@ -17,7 +18,8 @@ CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 def measuring_faults(config: dict, root: Path) -> Iterator[str]:
     """Yield the faults of latency, generation and serve; references of runs are sound."""
-    yield from extra_args_faults(config["serve"]["extra_args"])
+    extra = config["serve"]["extra_args"]
+    yield from [*extra_args_faults(extra)] or unknown_options(extra)
     yield from _requests(config["latency"])
     yield from _lengths(config, root)
     yield from _test_rows(config)

@@ -195,6 +195,11 @@ REFUSED = {
         edited(serve={"extra_args": ["4"]}),
         "serve.extra_args[0]: '4' is no option",
     ),
+    "misspelt option of vLLM": (
+        edited(serve={"extra_args": ["--enforce-eager", "--max-nun-seqs", "4"]}),
+        "serve.extra_args[1]: vLLM 0.32.0 has no option --max-nun-seqs; did you mean "
+        "--max-num-seqs?",
+    ),
 }
 
 
