@@ -19,6 +19,7 @@ from sftflow.stage import StageError
 
 SCHEMA = 1
 TAIL_BYTES = 262144
+ASK_S = 60.0  # what answers in a millisecond takes many seconds where the machine is busy
 AT_EXIT = re.compile(r"nanobind|^ - (leaked|\.\.\. skipped)|resource_tracker")
 ERROR = re.compile(r"(?:^|\s)((?:\w+\.)*[A-Z]\w*(?:Error|Exception): .+)")
 STATES = ("starting", "loading", "serving", "dead")
@@ -78,7 +79,7 @@ def supervisor_lives(endpoint: Endpoint) -> bool:
     return start is not None and endpoint.pid_start in (None, start)
 
 
-def ask(endpoint: Endpoint, path: str, body: Any = None, timeout_s: float = 5.0) -> bytes:
+def ask(endpoint: Endpoint, path: str, body: Any = None, timeout_s: float = ASK_S) -> bytes:
     """Return the answer to one request (POST if there is a body); raise OSError if it fails."""
     headers = {**endpoint.headers, "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()

@@ -60,6 +60,7 @@ def end_group(group: int, grace_s: float = GRACE_S) -> bool:
         if members:
             with suppress(ProcessLookupError):
                 os.killpg(group, number)
+                os.killpg(group, signal.SIGCONT)  # who is stopped heeds SIGKILL only
         until_s = time.monotonic() + wait_s
         while group_members(group) and time.monotonic() < until_s:
             time.sleep(POLL_S)

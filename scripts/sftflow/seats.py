@@ -15,8 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sftflow.endpoint import read_endpoint
+from sftflow.lockholders import told_holders
+from sftflow.stage import console
 
 POLL_S = 0.5
+SAY_EVERY_S = 10.0
 
 
 def seats_file(path: Path) -> Path:
@@ -36,7 +39,12 @@ def seat(path: Path) -> Iterator[int | None]:
         return
     fd = os.open(seats_file(path), os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        start_s = said_s = time.monotonic()
         while (taken := _take(fd, count)) is None:
+            now_s = time.monotonic()
+            if now_s - said_s > SAY_EVERY_S:
+                said_s, waited = now_s, f"{now_s - start_s:.0f} s"
+                console().say(f"waiting for a seat, taken by {told_holders(fd)}: {waited}")
             time.sleep(POLL_S)
         yield taken
     finally:

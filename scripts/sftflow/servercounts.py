@@ -17,8 +17,11 @@ CACHE_INFO = "vllm:cache_config_info{"
 
 
 def metrics_text(endpoint: Endpoint) -> str:
-    """Return the server's metrics in the text format of Prometheus."""
-    return ask(endpoint, "/metrics").decode()
+    """Return the server's metrics in Prometheus' text format; StageError if it does not answer."""
+    try:
+        return ask(endpoint, "/metrics").decode()
+    except OSError as error:
+        raise StageError(f"vLLM did not tell its counts ({error}); see {endpoint.log}") from None
 
 
 def parse_metrics(text: str) -> dict[str, float]:

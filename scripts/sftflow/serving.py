@@ -21,6 +21,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from sftflow.endpoint import Endpoint, ask, last_lines, read_endpoint, supervisor_lives
+from sftflow.lockholders import told_holders
 from sftflow.modeltokenizers import load_tokenizer
 from sftflow.stage import StageError, console
 
@@ -100,7 +101,7 @@ def served(
     name = name or endpoint.model
     with reserved(path, endpoint, exclusive), witnessed(path, endpoint):
         check_prompts(endpoint, name, tokenizer)
-        card = json.loads(ask(endpoint, "/v1/models"))["data"][0]
+        card = _answer(endpoint, "/v1/models")["data"][0]
         yield Server(endpoint, name, tokenizer, card["max_model_len"])
         check_prompts(endpoint, name, tokenizer)
 
@@ -210,7 +211,8 @@ def reserved(path: Path, endpoint: Endpoint, exclusive: bool) -> Iterator[None]:
             now_s = time.monotonic()
             if now_s - said_s > SAY_EVERY_S:
                 said_s = now_s
-                console().say(f"waiting for others to be done with vLLM: {now_s - start_s:.0f} s")
+                waited = f"{now_s - start_s:.0f} s"
+                console().say(f"waiting for vLLM, which is in use by {told_holders(fd)}: {waited}")
             time.sleep(POLL_S)
             continue
         if os.fstat(fd).st_ino == path.stat().st_ino:
@@ -234,19 +236,19 @@ def check_prompts(endpoint: Endpoint, name: str, tokenizer: Any) -> None:
             "temperature": 0,
             "return_token_ids": True,
         }
-        answer = _chat(endpoint, body)
+        answer = _answer(endpoint, "/v1/chat/completions", body)
         compare_ids(answer.get("prompt_token_ids"), prompt_ids(tokenizer, probe), name)
 
 
-def _chat(endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(endpoint: Endpoint, path: str, body: Any = None) -> dict[str, Any]:
     try:
-        return json.loads(ask(endpoint, "/v1/chat/completions", body, REQUEST_S))
+        return json.loads(ask(endpoint, path, body, REQUEST_S))
     except HTTPError as error:
         said = error.read().decode("utf-8", "replace")[:500]
-        raise StageError(f"vLLM refused a plain chat request ({error.code}): {said}") from None
+        raise StageError(f"vLLM refused a plain request ({error.code}, {path}): {said}") from None
     except (OSError, ValueError) as error:
         lines = "\n    | ".join(["", *last_lines(endpoint.log)])
-        raise StageError(f"vLLM did not answer a plain chat request ({error}){lines}") from None
+        raise StageError(f"vLLM did not answer a plain request ({error}, {path}){lines}") from None
 
 
 def compare_ids(seen: Sequence[int] | None, expected: Sequence[int], where: str) -> None:

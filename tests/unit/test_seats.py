@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from sftflow.endpoint import Endpoint, write_endpoint
+from sftflow.lockholders import lock_holders
 from sftflow.seats import seat, seats_file
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 USER = """
 import sys, time
 from pathlib import Path
+from sftflow.lockholders import lock_holders
 from sftflow.seats import seat
 with seat(Path(sys.argv[1])) as taken:
     print(taken, flush=True)
@@ -54,6 +56,8 @@ def test_who_finds_no_seat_waits_until_one_is_free(path):
         others.append((third, None))
         time.sleep(1.5)
         assert third.poll() is None
+        with seats_file(path).open() as file:
+            assert lock_holders(file.fileno()) == sorted(one.pid for one, _ in others[:2])
         others[1][0].kill()
         assert third.stdout.readline() == "1\n"
     finally:

@@ -5,11 +5,12 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from served import Supervisor, until
 
-from sftflow import serving
+from sftflow import servercounts, serving
 from sftflow.endpoint import Endpoint, process_start, write_endpoint
 from sftflow.serving import check_lives, compare_ids, reserved, served, wait_until_serving
 from sftflow.stage import StageError
@@ -212,6 +213,31 @@ def test_only_an_exclusive_user_is_alone(tmp_path, mine, other, waits):
         release()
     timer.join()
     process.wait(5)
+
+
+def test_who_waits_is_told_for_whom_and_what_to_do_if_that_one_is_stopped(tmp_path, monkeypatch):
+    path, said = tmp_path / "server.json", []
+    write_endpoint(path, endpoint(tmp_path))
+    process = holder(path, True)
+    held_by(process)
+    process.send_signal(signal.SIGSTOP)
+
+    def let_go(line):
+        said.append(line)
+        process.kill()
+
+    monkeypatch.setattr(serving, "SAY_EVERY_S", 0)
+    monkeypatch.setattr(serving, "console", lambda: SimpleNamespace(say=let_go))
+    with reserved(path, endpoint(tmp_path), True):
+        assert f"in use by pid {process.pid}, which is stopped (kill -CONT" in said[0]
+    process.wait()
+
+
+def test_a_server_that_does_not_answer_is_told_with_its_log(tmp_path):
+    (tmp_path / "log").write_text("the engine is gone\n")
+    for request in (lambda one: serving._answer(one, "/v1/models"), servercounts.counters):
+        with pytest.raises(StageError, match=r"vLLM did not (.|\n)*(the engine is gone|see .*log)"):
+            request(endpoint(tmp_path))  # nobody listens on port 1
 
 
 def test_a_killed_user_holds_nothing(tmp_path):

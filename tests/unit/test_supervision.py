@@ -206,6 +206,22 @@ time.sleep(600)
     assert not Path("/dev/shm", name).exists()
 
 
+def test_a_stopped_group_ends_by_itself_all_the_same():
+    code = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("up", flush=True)
+signal.pause()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGSTOP)
+    assert guardian.end_group(process.pid, grace_s=30)
+    assert process.wait() == 7
+
+
 def test_the_guardian_forgets_groups_that_ended_in_order():
     read, write = os.pipe()
     os.write(write, b"+11\n+12\n-11\n")
