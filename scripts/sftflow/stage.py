@@ -93,12 +93,19 @@ def console() -> Console:
 
 
 def _log_to(path: Path) -> None:
-    """Send fd 1 and 2, and so every library and child process, to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Send fd 1 and 2, and so every library and child process, to the new file ``path``."""
     console()
-    with path.open("ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    try:
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+    except OSError as error:
+        from sftflow.machinefaults import machine_fault
+
+        console().say(f"error: the log can't be written: {machine_fault(error) or error}")
+        sys.exit(1)
 
 
 def run_stage(main: Callable[[list[str]], None]) -> None:
@@ -112,7 +119,6 @@ def run_stage(main: Callable[[list[str]], None]) -> None:
     log = argv[argv.index("--log") + 1] if "--log" in argv else None
     try:
         if log:
-            Path(log).unlink(missing_ok=True)
             _log_to(Path(log))
         logging.basicConfig(
             stream=sys.stderr,

@@ -6,6 +6,11 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def run(tmp_path, body):
+    done, log = stage(tmp_path, body)
+    return done, log.read_text()
+
+
+def stage(tmp_path, body):
     script = tmp_path / "some_stage.py"
     script.write_text(
         "import sys\n"
@@ -18,7 +23,7 @@ def run(tmp_path, body):
     done = subprocess.run(
         [sys.executable, script, "--log", log], capture_output=True, text=True, check=False
     )
-    return done, log.read_text()
+    return done, log
 
 
 def test_a_stage_error_is_one_sentence_without_a_traceback(tmp_path):
@@ -39,6 +44,14 @@ def test_a_bug_has_its_traceback_in_the_log_and_one_line_outside(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in log
+
+
+def test_a_log_that_can_not_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "log.txt").mkdir()
+    done, log = stage(tmp_path, "raise AssertionError")
+    assert done.returncode == 1
+    assert done.stderr.startswith("[some_stage] error: the log can't be written: ")
+    assert str(log) in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_what_libraries_print_goes_to_the_log(tmp_path):
