@@ -34,6 +34,7 @@ from sftflow.seats import seat
 from sftflow.servercounts import check_seen, counters, footprint, server_view
 from sftflow.serving import Server, served
 from sftflow.stage import Progress, StageError, console, run_stage, stage_parser
+from sftflow.standstill import Standstill
 from sftflow.timings import cell_figures
 
 SCHEMA = 1
@@ -115,6 +116,7 @@ class Measurement:
         self.server, self.spec, self.session = server, spec, session
         self.ids = vocabulary(server)
         self.rng = np.random.default_rng(spec["seed"])
+        self.standstill = Standstill()
         total = len(grid(spec)) * spec["requests_per_cell"]
         total += len(spec["rates"]) * spec["requests_per_rate"]
         self.progress = Progress(total, "requests")
@@ -165,7 +167,8 @@ class Measurement:
             cell = cells[i]
             planned = self.requests(cell, count)
             start_s = time.perf_counter()
-            sent = await closed_loop(self.session, self.server, planned, cell.concurrency)
+            async with self.standstill.watched():
+                sent = await closed_loop(self.session, self.server, planned, cell.concurrency)
             wall_s = time.perf_counter() - start_s
             raise_failed(sent, cell)
             nothing = dict.fromkeys(("rate_per_s", "due_s", "late_ms"))
@@ -189,7 +192,7 @@ class Measurement:
             cells = mixed_cells(spec["prompt_tokens"], spec["output_tokens"], count, rng)
             planned = [one for cell in cells for one in self.requests(cell, 1)]
             before = counters(self.server.endpoint)
-            async with client_session(self.server, 0) as session:
+            async with client_session(self.server, 0) as session, self.standstill.watched():
                 sent = await open_loop(session, self.server, planned, due_s)
             raise_failed(sent, f"{rate:g} requests/s")
             seen = server_view(before, counters(self.server.endpoint))
@@ -239,6 +242,7 @@ async def run_all(server: Server, spec: dict[str, Any]) -> tuple[dict[str, Any],
         },
         "warmup": warm,
         "client": costs,
+        "client_stood_still_s": round(measurement.standstill.longest_s, 1),
         "footprint": footprint(server.endpoint),
         "cells": [
             {**cell, "client_share": client_share(cost[cell["concurrency"]], cell)}

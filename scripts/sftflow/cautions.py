@@ -10,6 +10,7 @@ from sftflow.clientcost import NOTED
 STREAMED = 0.5  # share of tokens that should arrive one by one
 STEADY = 0.25  # drift within a cell, beyond which it is marked
 LATE = 0.05  # share of the median TTFT by which requests may be sent late
+STILL_S = 2.0  # for which no busy machine keeps a client from running
 
 Figures = Sequence[Mapping[str, Any]]
 
@@ -24,6 +25,12 @@ def cautions(latency: Mapping[str, Any]) -> list[str]:
     if max(one[0] for one in load) > cores + 1:
         said.append(
             f"the machine was busy: load average {load[0][0]} and {load[1][0]}, {cores} cores"
+        )
+    still_s = latency["client_stood_still_s"]
+    if still_s > STILL_S:
+        said.append(
+            f"the client stood still for {still_s:g} s (stopped, or without a processor), which is "
+            "in the times of its requests then: measure again"
         )
     return [
         *said,

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from aiohttp.test_utils import TestServer
 
 import measure_latency
 from measure_latency import check_grid, grid, median_low, raise_failed, since_first
+from sftflow import standstill
 from sftflow.cautions import cautions
 from sftflow.latency import (
     Cell,
@@ -112,6 +114,7 @@ def described(**changes):
             "machine": {"cores": 2},
         },
         "warmup": {"settled": True},
+        "client_stood_still_s": 0.1,
         "cells": [cell, cell],
         "rates": [rate],
         "fits": [{"concurrency": 4, "plane": plane}],
@@ -134,6 +137,7 @@ def test_nothing_is_said_of_a_sound_measurement():
     [
         ({"warmup__settled": False}, "times had not settled when the measurement began"),
         ({"setup__load_average__after": [9.0]}, "busy: load average 0.5 and 9.0, 2 cores"),
+        ({"client_stood_still_s": 30.1}, "the client stood still for 30.1 s (stopped"),
         ({"cells__1__drift": 0.3}, "of 2 cells drifted by more than 25%"),
         ({"cells__1__streamed": 0.2}, "of 2 cells most tokens came in bursts"),
         ({"cells__1__client_share__ttft": 0.08}, "more than 5% of TTFT, at most for 8%"),
@@ -146,6 +150,23 @@ def test_nothing_is_said_of_a_sound_measurement():
 def test_the_reader_is_warned(change, expected):
     (said,) = cautions(described(**change))
     assert expected in said
+
+
+def test_a_client_that_was_stopped_knows_it(monkeypatch):
+    monkeypatch.setattr(standstill, "TICK_S", 0.05)
+    still = standstill.Standstill()
+
+    async def measure():
+        async with still.watched():
+            await asyncio.sleep(0)  # the watch begins
+            time.sleep(0.3)  # as SIGSTOP: nothing of this process runs
+            await asyncio.sleep(0.01)
+        before_s = still.longest_s
+        time.sleep(0.5)  # between two cells, when nothing is measured
+        await asyncio.sleep(0.01)
+        return before_s
+
+    assert asyncio.run(measure()) == still.longest_s > 0.2
 
 
 # What a stream may hold; {} is a chunk without a token, as the first one of a chat is.
