@@ -8,6 +8,8 @@ that takes no more of them fails no job. Made for the Snakemake that cutoff.py n
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -86,6 +88,7 @@ def keep_results(digests: Digests, books: Books | None = None) -> None:
     Job.remove_existing_output = set_aside
     Job.postprocess = postprocess_and_keep
     spare_notes()
+    spare_log()
 
 
 def spare_notes() -> None:
@@ -113,6 +116,28 @@ def spare_notes() -> None:
 
     FilePersistence._io_write = write_if_possible
     FilePersistence._filter_incomplete_keys = lambda _notes, _keys: set()
+
+
+def spare_log() -> None:
+    """Let Snakemake say once that its log can't be written: else a traceback for every line.
+
+    Among those, 30 lines each, nobody finds the sentence of a stage that the disk has no room for.
+    """
+    told = []
+
+    def tell_once(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logging.Handler.handleError(handler, record)
+        elif not told:
+            told.append(error)
+            place = Path(handler.baseFilename).name
+            sys.stderr.write(
+                f"Snakemake can't write its log {place} ({error.strerror}): what it says is here, "
+                "and not there.\n"
+            )
+
+    logging.FileHandler.handleError = tell_once
 
 
 def recorded(record: Callable[[Any], None], job: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,24 @@ def test_a_disk_that_takes_no_notes_of_snakemake_fails_no_job(tmp_path, monkeypa
     for name in "ab":
         keeping.FilePersistence._io_write(notes, str(tmp_path), {}, name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_of_snakemake_that_the_disk_does_not_take_is_told_once(monkeypatch, capsys):
+    monkeypatch.setattr(logging.FileHandler, "handleError", logging.Handler.handleError)
+    keeping.spare_log()
+    log = logging.getLogger("test_keeping")
+    log.propagate = False
+    handler = logging.FileHandler("/dev/full")
+    log.addHandler(handler)
+    log.warning("first")
+    log.warning("second")
+    assert capsys.readouterr().err == (
+        "Snakemake can't write its log full (No space left on device): what it says is here, and "
+        "not there.\n"
+    )
+    log.warning("%d", "no number")  # another fault than the disk's
+    assert "Traceback" in capsys.readouterr().err
+    log.removeHandler(handler)
 
 
 def test_a_record_that_the_disk_does_not_take_is_a_sentence(outcome):
