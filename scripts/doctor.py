@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sftflow.clusterchecks import cluster_findings
-from sftflow.configchecks import config_findings
+from sftflow.configchecks import config_findings, launches
 from sftflow.findings import Finding, lines, ok, warning, will_work
 from sftflow.machinechecks import machine_findings
 from sftflow.packagechecks import package_findings
@@ -32,7 +32,7 @@ def browser() -> Finding:
 def findings(arguments: argparse.Namespace) -> list[Finding]:
     """Return all that was found, what matters to everybody first."""
     found = [*package_findings(HOME, arguments.quick), *machine_findings(arguments.directory)]
-    found += cluster_findings()
+    found += cluster_findings(launches(arguments.configfile))
     if arguments.configfile:
         files, folder = arguments.configfile, arguments.directory
         found += config_findings(files, folder, on_cluster=shutil.which("sbatch") is not None)

@@ -6,17 +6,18 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from sftflow.configfile import ConfigFault, read_yaml
 from sftflow.findings import FAULT, Finding, fault, ok, warning
+from sftflow.slurmaccounts import account_findings
 from sftflow.slurmjobs import keeps_accounts
 from sftflow.slurmlimits import (
     FORMAT,
     Partition,
-    account_finding,
-    has_gpus,
+    gpus_of,
     limit_findings,
     map_findings,
     read_partitions,
@@ -29,8 +30,11 @@ MAP = "SNAKEMAKE_SLURM_PARTITIONS"
 PARTITION, GPUS = "SBATCH_PARTITION", "SFTFLOW_SLURM_GPUS"
 
 
-def cluster_findings() -> list[Finding]:
-    """Return what can be said of Slurm; where there is none, that."""
+def cluster_findings(launches: Sequence[tuple[int, int]] = ((1, 1),)) -> list[Finding]:
+    """Return what can be said of Slurm; where there is none, that.
+
+    ``launches`` are GPUs and nodes of each job that wants any.
+    """
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if len(missing) == len(COMMANDS):
         return [ok("Slurm", "none here: jobs run on this machine")]
@@ -41,9 +45,8 @@ def cluster_findings() -> list[Finding]:
     if not answered or " UP" not in text:
         todo = "ask the cluster's administrators; `scontrol ping` must say UP"
         return [munge(), fault("Slurm", f"the controller does not answer: {text}", todo)]
-    account = account_finding()
     config = told("scontrol", "show", "config")[1]
-    return [munge(config), settings(config), *partitions(), *([account] if account else [])]
+    return [munge(config), settings(config), *partitions(config, launches)]
 
 
 def told(*command: str) -> tuple[bool, str]:
@@ -81,7 +84,7 @@ def settings(text: str) -> Finding:
     return ok("Slurm", f"{said}, the controller answers")
 
 
-def partitions() -> list[Finding]:
+def partitions(config: str, launches: Sequence[tuple[int, int]]) -> list[Finding]:
     """Say which partitions there are, and whether what the profile asks for fits into them."""
     rows = read_partitions(told("sinfo", "--noheader", f"--format={FORMAT}")[1])
     rows = [row for row in rows if row.up]
@@ -99,8 +102,12 @@ def partitions() -> list[Finding]:
     if any(finding.level == FAULT for finding in found):
         used = rows  # where jobs go to is not known then
     # Trainings and servers go where the GPUs are, and these ask for most.
-    found += limit_findings([row for row in used if asks_gpus and has_gpus(row)] or used)
-    return [*found, cluster_gpus(rows, used)]
+    largest = [row for row in used if asks_gpus and gpus_of(row)] or used
+    names = {row.name for row in largest}
+    on_node = max(gpus / nodes for gpus, nodes in launches)
+    found += [*limit_findings(largest), cluster_gpus(rows, used, on_node)]
+    gpus, nodes = (max(counts) for counts in zip(*launches, strict=True))
+    return found + account_findings(config, names, gpus if asks_gpus else 0, nodes)
 
 
 def wanted_partitions() -> dict[str, str]:
@@ -129,9 +136,9 @@ def default_partition(rows: list[Partition]) -> Finding:
     return fault("partitions", "there is no default one", f"export {PARTITION} or {MAP}")
 
 
-def cluster_gpus(rows: list[Partition], used: list[Partition]) -> Finding:
-    """Say whether nodes have GPUs, where jobs go to, and whether the profile asks for any."""
-    having = sorted({row.name for row in rows if has_gpus(row)})
+def cluster_gpus(rows: list[Partition], used: list[Partition], on_node: float) -> Finding:
+    """Say whether nodes have GPUs, where jobs go to, and as many as a job asks for on each."""
+    having = sorted({row.name for row in rows if gpus_of(row)})
     asks = os.environ.get(GPUS) != "0"
     if asks and not having:
         todo = f"export {GPUS}=0, or jobs will wait for GPUs for ever"
@@ -139,8 +146,13 @@ def cluster_gpus(rows: list[Partition], used: list[Partition]) -> Finding:
     if having and not asks:
         todo = f"unset {GPUS} to use them"
         return warning("Slurm's GPUs", f"nodes have some, but {GPUS} is 0", todo)
-    if asks and not any(has_gpus(row) for row in used):
+    if asks and not any(gpus_of(row) for row in used):
         places = " and ".join(sorted({row.name for row in used}))
         said = f"jobs go to {places}, without any; {', '.join(having)} has some"
         return fault("Slurm's GPUs", said, f"export {PARTITION}={','.join(having)}, or {MAP}")
+    most = max(gpus_of(row) for row in used)
+    if asks and on_node > most:
+        todo = "raise launch.num_nodes, or lower launch.num_processes, serve.tensor_parallel_size"
+        said = f"a job asks for {on_node:g} on a node, which has {most}"
+        return fault("Slurm's GPUs", said, todo)
     return ok("Slurm's GPUs", "nodes have some" if having else "none, and none are asked for")

@@ -39,6 +39,17 @@ def config_findings(files: list[Path], folder: Path, on_cluster: bool) -> list[F
     return [*found, *hub(config, folder)]
 
 
+def launches(files: list[Path]) -> list[tuple[int, int]]:
+    """Return GPUs and nodes of each job that wants any; of one GPU if the config is faulty."""
+    try:
+        config = load_config(files)
+    except ConfigFault:
+        return [(1, 1)]
+    runs = [run["launch"] for run in config["runs"].values()]
+    served = (config["serve"]["tensor_parallel_size"], 1)
+    return [served, *((launch["num_processes"], launch["num_nodes"]) for launch in runs)]
+
+
 def bases(config: Mapping[str, Any], folder: Path) -> list[Finding]:
     """Say which start models can't be used, and whether the disk holds what is merged."""
     found, needed = [], 0

@@ -6,12 +6,9 @@ its partition allows it takes, by default, and lets it wait for ever.
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,12 +89,17 @@ def limit_findings(used: Iterable[Partition]) -> list[Finding]:
     return found
 
 
-def _fits(what: str, name: str, asked: float, there: float, unit: str) -> Finding:
-    """Compare what the first and the last attempt of a job ask for with the most there is.
+def server_room(mem_mb: float) -> float:
+    """Return what a stage may ask for where a job has so much memory.
 
     Those that ask a server are in its job: their memory comes on top, except on small nodes.
     """
-    room = max(there - CLIENTS_MB, there // 2) if name == "MEM_MB" else there
+    return max(mem_mb - CLIENTS_MB, mem_mb // 2)
+
+
+def _fits(what: str, name: str, asked: float, there: float, unit: str) -> Finding:
+    """Compare what the first and the last attempt of a job ask for with the most there is."""
+    room = server_room(there) if name == "MEM_MB" else there
     most = wanted(f"MAX_{name}") or math.inf
     if math.isnan(asked + most):
         said = f"SFTFLOW_SLURM_{name} or SFTFLOW_SLURM_MAX_{name} is no number"
@@ -121,9 +123,11 @@ def _fits(what: str, name: str, asked: float, there: float, unit: str) -> Findin
     return ok("Slurm", known)
 
 
-def has_gpus(partition: Partition) -> bool:
-    """Say whether some of a partition's nodes have counted GPUs."""
-    return any(re.match(r"gpu\b", part) for part in partition.gres.split(","))
+def gpus_of(partition: Partition) -> int:
+    """Return the counted GPUs of a node, from "gpu:a100:4(S:0-1),gpu:2"; one that has no number."""
+    parts = [part.split(":") for part in re.sub(r"\([^)]*\)", "", partition.gres).split(",")]
+    counts = [part[-1] for part in parts if part[0] == "gpu"]
+    return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
 def map_findings(path: Path, asks_gpus: bool, rows: Iterable[Partition]) -> list[Finding]:
@@ -157,7 +161,7 @@ def _promises(path: Path, entry: Any, rows: list[Partition]) -> list[Finding]:
     if longest < told < math.inf:
         said = f"{path}: {name} is said to take jobs of {told:g} h, but takes {longest:g} h"
         found.append(fault("partitions", said, f"write max_runtime: {int(longest * 60)} (minutes)"))
-    if rows and limits.max_gpu and not any(has_gpus(row) for row in rows):
+    if rows and limits.max_gpu and not any(gpus_of(row) for row in rows):
         said = f"{path}: {name} is said to have GPUs, but has none"
         found.append(fault("partitions", said, "write max_gpu: 0"))
     return found
@@ -167,23 +171,3 @@ def _bounded(limits: Any) -> bool:
     """Say whether a job without GPUs can be sent there: the executor scores it by its limits."""
     names = ("max_runtime", "max_mem_mb", "max_threads", "max_cpus_per_task")
     return any(getattr(limits, name) != math.inf for name in names)
-
-
-def account_finding() -> Finding | None:
-    """Say whether the account that SBATCH_ACCOUNT names is one of the user's, if that is known."""
-    account = os.environ.get("SBATCH_ACCOUNT")
-    if not account or shutil.which("sacctmgr") is None:
-        return None
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations"]
-    command += [f"user={getpass.getuser()}", "format=account"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    known = sorted(set(done.stdout.split()))
-    if done.returncode or not known:
-        return ok("account", f"{account}; Slurm does not say which accounts you have")
-    if account.lower() in (name.lower() for name in known):
-        return ok("account", account)
-    said = f"SBATCH_ACCOUNT names {account}, which is not yours"
-    return fault("account", said, f"name one of {', '.join(known)}")

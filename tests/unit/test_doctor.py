@@ -174,19 +174,19 @@ def slurm(tmp_path, monkeypatch):
         sinfo=SINFO,
         age=300,
         munge="exit 0",
-        accounts="exit 1",
+        launches=((1, 1),),
     ):
         answers = {
             "scontrol": f'[ "$1" = ping ] && echo "{ping}" || echo "{SHOWN.format(age=age)}"',
             "sinfo": f'printf "{sinfo}"',
             "munge": munge,
-            "sacctmgr": accounts,
+            "sacctmgr": "exit 1",  # no accounts are kept
         }
         for name in (*clusterchecks.COMMANDS, "munge", "sacctmgr"):
             script = tmp_path / name
             script.write_text("#!/bin/sh\n" + answers.get(name, "exit 0") + "\n")
             script.chmod(0o755)
-        return clusterchecks.cluster_findings()
+        return clusterchecks.cluster_findings(launches)
 
     return plant
 
@@ -217,6 +217,13 @@ def test_a_cluster_that_lacks_something(slurm, planted, words):
     faults = [finding for finding in slurm(**planted) if finding.level == FAULT]
     assert len(faults) == 1
     assert words in faults[0].said and faults[0].todo
+
+
+def test_more_gpus_for_a_job_than_a_node_has(slurm):
+    sinfo = f"all*|up|4|gpu:a100:4(S:0,1),mps:400|{BIG}\\n"
+    assert FAULT not in levels(slurm(sinfo=sinfo, launches=[(4, 1), (16, 4)]))
+    (wide,) = [f for f in slurm(sinfo=sinfo, launches=[(8, 1), (16, 4)]) if f.level == FAULT]
+    assert wide.said == "a job asks for 8 on a node, which has 4" and "num_nodes" in wide.todo
 
 
 def test_a_cluster_that_forgets_jobs_soon_and_keeps_no_accounts(slurm):
@@ -284,21 +291,6 @@ def test_the_last_attempt_of_a_job_fits_too(slurm, monkeypatch):
         monkeypatch.setenv(f"SFTFLOW_SLURM_{name}", "a day")
         assert any("is no number" in finding.said for finding in slurm(sinfo=day))
         monkeypatch.delenv(f"SFTFLOW_SLURM_{name}")
-
-
-@pytest.mark.parametrize(
-    ("account", "accounts", "level"),
-    [
-        ("lab", "printf 'Lab\nother\n'", OK),
-        ("lab", "printf 'other\n'", FAULT),
-        ("lab", "exit 1", OK),  # no accounts are kept
-        ("", "printf 'other\n'", None),
-    ],
-)
-def test_the_account_that_the_environment_names(slurm, monkeypatch, account, accounts, level):
-    monkeypatch.setenv("SBATCH_ACCOUNT", account)
-    found = [finding.level for finding in slurm(accounts=accounts) if finding.about == "account"]
-    assert found == ([level] if level else [])
 
 
 def test_a_machine_without_slurm(monkeypatch):
