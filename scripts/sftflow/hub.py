@@ -25,9 +25,16 @@ def bare_addresses(text: str) -> str:
 
 
 def log_no_addresses() -> None:
-    """Let the libraries that ask the hub write no line for each request."""
+    """Let the libraries that ask the hub log failed requests only, and these without secrets."""
     for name in CLIENTS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub.utils._http").addFilter(with_bare_addresses)
+
+
+def with_bare_addresses(record: logging.LogRecord) -> bool:
+    """Take from a line what an address may give away, and let it be written."""
+    record.msg, record.args = bare_addresses(record.getMessage()), ()
+    return True
 
 
 @contextmanager
@@ -50,10 +57,11 @@ def fetched_model(name: str, revision: str | None, code: bool, folder: Path) -> 
 def download(name: str, revision: str, code: bool, cache: Path, folders: bool = False) -> str:
     """Return the folder of the fetched files; raise StageError with what to do if it fails.
 
-    Folders are left out unless asked for: in those of a plain model other formats of the same
+    Each file has the checksum that the hub names: the library itself compares sizes only. Folders
+    are left out unless asked for: in those of a plain model other formats of the same
     weights lie, in those of a Sentence Transformer its parts.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -66,13 +74,14 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
 
     log_no_addresses()
     try:
-        return snapshot_download(
+        folder = snapshot_download(
             name,
             revision=revision,
             cache_dir=cache,
             allow_patterns=[*PATTERNS, "*.py"] if code else list(PATTERNS),
             ignore_patterns=["onnx/*", "openvino/*"] if folders else ["*/*"],
         )
+        found = HfApi().verify_repo_checksums(name, revision=revision, cache_dir=cache)
     except GatedRepoError:
         raise StageError(
             f"hub model {name} is gated: accept its licence on its page and set HF_TOKEN"
@@ -86,9 +95,11 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
         if machine_fault(error):  # a full disk
             raise
-        if isinstance(error, HfHubHTTPError):
-            first = bare_addresses(str(error).strip().split("\n")[0])
-            raise StageError(f"the hub refused {name}: {first}") from None
+        # What is not there is told as if no connection was, whatever the hub said.
+        for one in (error, error.__cause__):
+            if isinstance(one, HfHubHTTPError):
+                first = bare_addresses(str(one).strip().split("\n")[0])
+                raise StageError(f"the hub refused {name}: {first}") from None
         if isinstance(error, HTTPError):
             raise StageError(
                 f"the download of hub model {name} was cut off ({type(error).__name__}); run "
@@ -98,3 +109,18 @@ def download(name: str, revision: str, code: bool, cache: Path, folders: bool = 
             f"hub model {name} can't be fetched without a connection to the hub; give a local "
             f"folder instead ({type(error).__name__})"
         ) from None
+    if found.mismatches:
+        raise StageError(damaged(name, Path(folder), [one["path"] for one in found.mismatches]))
+    return folder
+
+
+def damaged(name: str, folder: Path, paths: list[str]) -> str:
+    """Delete files that came otherwise than the hub has them; return what to say of that."""
+    for path in paths:
+        (folder / path).resolve().unlink()  # what the link in the folder leads to
+        (folder / path).unlink(missing_ok=True)
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return (
+        f"{paths[0]}{more} of hub model {name} came otherwise than the hub has it, by its "
+        "checksum; it was deleted: run again, and it is fetched anew"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
@@ -20,19 +21,19 @@ FILES = {"config.json": b'{"model_type": "qwen2"}', "model.safetensors": WEIGHTS
 
 def entry(name):
     """Return what the hub's list of files says of one."""
-    size = len(FILES.get(name, b""))
-    return {
-        "type": "file",
-        "path": name,
-        "size": size,
-        "oid": hashlib.sha1(name.encode()).hexdigest(),
-    }
+    content = FILES.get(name, b"")
+    found = {"type": "file", "path": name, "size": len(content)}
+    found["oid"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if name.endswith(".safetensors"):
+        oid = hashlib.sha256(content).hexdigest()
+        found["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 134}
+    return found
 
 
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub's protocol as a download of one revision needs."""
 
-    cut_off, refuse = False, None
+    cut_off, refuse, damage = False, None, None
     ranges: ClassVar[list[int]] = []
 
     def log_message(self, *_):
@@ -77,6 +78,8 @@ class Hub(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if self.damage and name == self.damage:
+            content = content.replace(b"2", b"3")  # of the same length
         self.wfile.write(content[first:])
 
 
@@ -117,13 +120,29 @@ def test_a_download_that_is_cut_off_goes_on(served, tmp_path, monkeypatch):
     assert not list((tmp_path / ".hub").iterdir())
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_came_otherwise_than_the_hub_has_it_is_fetched_anew(served, tmp_path, name):
+    """A proxy or a disk changed it; its length is right, so the library takes it."""
+    served.damage = name
+    with pytest.raises(StageError, match=f"{name} of hub model a/b came otherwise") as error:
+        hub.download("a/b", REVISION, False, tmp_path)
+    assert "\n" not in str(error.value)
+    served.damage = None
+    folder = Path(hub.download("a/b", REVISION, False, tmp_path))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+
+
 @pytest.mark.parametrize(
     ("code", "headers", "sentence"),
     [
         (401, {"X-Error-Code": "GatedRepo"}, "is gated: accept its licence .* and set HF_TOKEN"),
         (401, {"X-Error-Code": "RepoNotFound"}, "there is no hub model a/b, or it is private"),
         (404, {"X-Error-Code": "RevisionNotFound"}, f"has no revision {REVISION}"),
-        (403, {}, "the hub refused a/b|can't be fetched"),
+        (403, {}, "the hub refused a/b: .*403"),
+        (404, {}, "the hub refused a/b: .*404"),
+        (429, {}, "the hub refused a/b: .*429"),
+        (500, {}, "the hub refused a/b: .*500"),
+        (503, {}, "the hub refused a/b: .*503"),
     ],
 )
 def test_what_the_hub_refuses(served, tmp_path, code, headers, sentence):
@@ -147,11 +166,12 @@ def test_addresses_are_in_no_log_and_no_sentence(served, tmp_path, monkeypatch, 
     )
     with hub.fetched_model("a/b", REVISION, False, tmp_path) as folder:
         assert (folder / "config.json").exists()
-    served.refuse = (400, {})
-    with pytest.raises(StageError) as error:
-        hub.download("a/b", REVISION, False, tmp_path)
-    assert "planted" not in str(error.value)
-    assert "planted" not in caplog.text
+    for code in (400, 503):  # the second is asked again, with a line for each time
+        served.refuse = (code, {})
+        with pytest.raises(StageError) as error:
+            hub.download("a/b", REVISION, False, tmp_path)
+        assert "planted" not in str(error.value)
+    assert "HTTP Error 503 thrown" in caplog.text and "planted" not in caplog.text
 
 
 @pytest.mark.parametrize(
