@@ -34,7 +34,7 @@ def unkeyed_here():
     due = workflow.dag.needrun_jobs(exclude_finished=False)
     needed = sorted({pair for job in due for pair in keys_of(job)})
     for key, variable in needed:
-        if not os.environ.get(variable):
+        if not os.environ.get(variable, "").strip():
             return (
                 f"{key}.api_key_env: the environment variable {variable} is not set; "
                 f"`export {variable}=...` with the key of that endpoint"

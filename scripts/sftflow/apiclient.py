@@ -27,11 +27,16 @@ def openai_client(
         raise StageError(
             f"{who}: base_url holds a password; name a variable in api_key_env instead"
         )
-    key = os.environ.get(api_key_env, "") if api_key_env else "none"
+    key = os.environ.get(api_key_env, "").strip() if api_key_env else "none"
     if not key:
         raise StageError(
             f"{who}: the environment variable {api_key_env} is not set; it must hold the key of "
             f"{parts.hostname}"
+        )
+    if not (key.isascii() and key.isprintable()):  # no request could be sent, whatever is asked
+        raise StageError(
+            f"{who}: the environment variable {api_key_env} holds a character that no key has, "
+            "such as a line end or a typographic quotation mark; set it anew"
         )
     return _client(base_url, key, max_retries, timeout_s)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sftflow.loraserving import OPTIONS
 
-# What this workflow decides, and what would open the server to others or run foreign code.
+# What this workflow decides; what would open the server to others, send what it is told elsewhere,
+# or run foreign code.
 OWNED = (
     "--model", "--host", "--port", "--uds", "--api-key", "--served-model-name", "--max-model-len",
     "--dtype", "--generation-config", "--override-generation-config", "--enable-prefix-caching",
@@ -15,7 +16,15 @@ OWNED = (
     "--gpu-memory-utilization", "--config", "--hf-token", *OPTIONS,
     # A model is served as it was trained: with the template and tokenizer of its folder.
     "--chat-template", "--default-chat-template-kwargs", "--tokenizer",
+    "--grpc-port", "--kv-events-config", "--data-parallel-address", "--master-addr",
+    "--ssl-keyfile", "--ssl-certfile", "--otlp-traces-endpoint", "--tool-server",
+    "--enable-prompt-embeds", "--enable-mm-embeds", "--trust-request-mm-kwargs",
+    "--tool-parser-plugin", "--reasoning-parser-plugin", "--io-processor-plugin",
+    "--logits-processors", "--worker-cls", "--worker-extension-cls", "--scheduler-cls",
+    "--model-class-overrides", "--log-config-file",
 )  # fmt: skip
+# An option of its own, though one of the others begins so.
+WHOLE = ("--reasoning-parser",)
 
 
 def owned(item: str) -> bool:
@@ -26,6 +35,8 @@ def owned(item: str) -> bool:
     name = item.partition("=")[0].replace("_", "-")
     if name in ("-tp", "-O"):
         return True
+    if name in WHOLE:
+        return False
     return name.startswith("--") and any(option.startswith(name) for option in OWNED)
 
 

@@ -225,6 +225,16 @@ def test_a_wrong_key_stops_at_once_and_is_named_nowhere(server, tmp_path, caplog
     assert KEY.encode() not in PLACE.read_bytes()
 
 
+def test_the_line_end_of_a_key_from_a_file_is_no_part_of_it(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", f"{KEY}\r\n")
+    assert len(run_step(tmp_path, options(server), rows("good"))[0]) == 1
+    for planted in (f"{KEY}\nX-Other: 1", f"\u201c{KEY}\u201d"):
+        monkeypatch.setenv("JUDGE_KEY", planted)
+        with pytest.raises(StageError, match="JUDGE_KEY holds a character that no key") as caught:
+            run_step(tmp_path, options(server, on_failure="keep"), rows("good"))
+        assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -266,12 +266,20 @@ def test_the_command_and_environment_on_a_cpu():
         *("--host=0.0.0.0", "--api_key", "--trust-remote-code", "-tp"),
         *("--chat-template=other.jinja", "--default_chat_template_kwargs", "--tokenizer"),
         *("--hos", "--middl=evil.py", "--allowed_local", "--"),  # vLLM's parser completes these
+        *("--tool-parser-plugin=evil.py", "--logits_processors", "--worker-ext"),  # run code
+        *("--grpc-port", "--kv-events-config", "--otlp-traces-endpoint"),  # speak to others
     ],
 )
 def test_options_that_the_workflow_decides_are_refused(option):
     spec = {"model": "m", "dtype": "auto", "max_model_len": None, "extra_args": [option, "1"]}
     with pytest.raises(StageError, match=r"serve\.extra_args"):
         engine_command(spec, Path("/m"), "127.0.0.1", 1, cpu=True)
+
+
+def test_options_that_begin_like_refused_ones_are_vllms_own():
+    extra = ["--reasoning-parser", "qwen3", "--tokenizer-mode=auto", "--max-num-seqs", "8"]
+    spec = {"model": "m", "dtype": "auto", "max_model_len": None, "extra_args": extra}
+    assert engine_command(spec, Path("/m"), "127.0.0.1", 1, cpu=True)[-5:] == extra
 
 
 def test_the_cause_of_a_death_is_found_above_the_noise_of_the_exit(tmp_path):
