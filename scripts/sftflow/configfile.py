@@ -15,10 +15,15 @@ from typing import Any
 
 import yaml
 
-from sftflow.plainlines import one_line
 from sftflow.yamlsize import check_depth, check_size
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, as only an escape can bring it in
+
+
+def visible(text: str) -> str:
+    """Return a text with everything that a terminal would heed, or not show, as its escape."""
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
 
 
 class ConfigFault(Exception):
@@ -26,7 +31,7 @@ class ConfigFault(Exception):
 
     def __init__(self, faults: list[str]) -> None:
         """Keep the sentences, which may quote the config."""
-        self.faults = [one_line(fault) for fault in faults]
+        self.faults = [visible(fault) for fault in faults]
         super().__init__("\n".join(self.faults))
 
 

@@ -24,7 +24,7 @@ from sftflow import previous
 from sftflow.atwork import if_nobody_works
 from sftflow.dagjobs import describe, is_service, wildcards_of
 from sftflow.digests import Digests
-from sftflow.joblogs import cut_off
+from sftflow.joblogs import cut_off, oom_kills_before
 from sftflow.machinefaults import machine_fault
 from sftflow.provenance import as_recorded, read_record
 
@@ -51,6 +51,7 @@ def keep_results(digests: Digests, books: Books | None = None) -> None:
     back, or none has, because the job never began: they are known by their record.
     """
     remove, postprocess = Job.remove_existing_output, Job.postprocess
+    oom_kills_before()  # what is killed from now on is counted
 
     async def set_aside(job: Any) -> None:
         if not is_service(job):

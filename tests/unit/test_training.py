@@ -20,6 +20,7 @@ def test_steps_are_counted_as_the_trainer_counts_them():
     # on 4 processes: 100 / 32 = 4 batches, 2 steps, 6 in all
     assert schedule(TRAINING, 100, 4).steps == 6
     assert schedule({**TRAINING, "num_train_epochs": 0.5}, 100).steps == 4
+    assert (schedule(TRAINING, 3).steps_per_epoch, schedule(TRAINING, 3).steps) == (1, 3)
     assert schedule({**TRAINING, "max_steps": 5}, 100).eval_steps == 5  # not after the end
     assert schedule({**TRAINING, "max_steps": 5000}, 100).logging_steps == 10
 

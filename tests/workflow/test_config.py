@@ -68,6 +68,10 @@ BROKEN = {
         edited(runs={"../evil": {"base": "tiny", "dataset": "talk"}}),
         "runs: '../evil' can't be a name",
     ),
+    "name with a space that nobody sees": (
+        edited(runs={"a\u200b": {"base": "tiny", "dataset": "talk"}}),
+        r"runs: 'a\u200b' can't be a name",
+    ),
     "name with a line end": (
         edited(runs={"evil\n": {"base": "tiny", "dataset": "talk"}}),
         "can't be a name",
