@@ -33,6 +33,7 @@ from sftflow.endpoint import (
 from sftflow.engine import engine_command, engine_environment, engine_settings, on_cpu
 from sftflow.folders import check_payloads
 from sftflow.manifests import SUMS
+from sftflow.oomkills import killed_meanwhile, oom_kills_before
 from sftflow.seats import seats_file
 from sftflow.stage import StageError, run_stage, stage_parser
 from sftflow.supervision import ServerProcess, StopRequest
@@ -107,6 +108,8 @@ def check_running(server: ServerProcess, log: Path) -> None:
     if returncode is not None:
         why = cause(log)
         said = f": {why}" if why else ""
+        if killed_meanwhile():  # an engine that is killed says nothing, and its server ends well
+            said += "; the kernel has killed for lack of memory meanwhile, so give it more"
         raise ServerDied(f"vLLM died ({how_it_ended(returncode)}){said}; see {log}", returncode)
     if not server.guarded():
         raise StageError("the server's guardian was killed, so the server is ended; run again")
@@ -190,6 +193,7 @@ def record_death(path: Path, error: StageError) -> None:
 def main(argv: list[str]) -> None:
     """Publish the endpoint, then run the server until stopped."""
     stop = StopRequest()
+    oom_kills_before()  # what is killed from now on is counted
     parser = stage_parser(__doc__, "model", "endpoint")
     parser.add_argument("--adapters", nargs="*", default=[], help="name=folder of LoRA adapters")
     args = parser.parse_args(argv)

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
+
+from sftflow.oomkills import killed_meanwhile
 
 TAIL_BYTES = 1 << 16
 BEGAN = b" INFO sftflow: argv: "
 # The last word of a library that got no memory, before it ends its process.
 NO_MEMORY = (b"std::bad_alloc", b"Cannot allocate memory", b"Memory allocation still failed")
 WORDS = (b" ERROR sftflow: ", b"Traceback (most recent call last)", b"error: ")
-
-
-VMSTAT = Path("/proc/vmstat")
-
-
-def oom_kills() -> int:
-    """Return how many processes the kernel has killed here for lack of memory, since it booted.
-
-    Those count that were in a group with a limit of its own: a container, a job of a cluster.
-    """
-    try:
-        found = re.search(r"^oom_kill (\d+)", VMSTAT.read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(found[1]) if found else 0
-
-
-@cache
-def oom_kills_before() -> int:
-    """Return what ``oom_kills`` was when this was first asked."""
-    return oom_kills()
 
 
 def cut_off(logs: Iterable[str]) -> str | None:
@@ -56,7 +35,7 @@ def cut_off(logs: Iterable[str]) -> str | None:
                 "got no more memory; close other programs, or raise its limit (ulimit -v, mem_mb "
                 f"of a cluster's job); see {log}"
             )
-        if oom_kills() > oom_kills_before():
+        if killed_meanwhile():
             return (
                 "was killed, and the kernel has killed for lack of memory meanwhile; close other "
                 "programs, or give it more (mem_mb of a cluster's job, the limit of a container); "

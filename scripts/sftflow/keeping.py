@@ -24,8 +24,9 @@ from sftflow import previous
 from sftflow.atwork import if_nobody_works
 from sftflow.dagjobs import describe, is_service, wildcards_of
 from sftflow.digests import Digests
-from sftflow.joblogs import cut_off, oom_kills_before
+from sftflow.joblogs import cut_off
 from sftflow.machinefaults import machine_fault
+from sftflow.oomkills import oom_kills_before
 from sftflow.provenance import as_recorded, read_record
 
 

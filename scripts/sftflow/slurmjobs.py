@@ -44,7 +44,7 @@ from threading import Event
 from typing import Any
 
 from sftflow.slurmnotes import noted_states, noting, starting, tidying
-from sftflow.slurmsubmission import cancelling, submitting
+from sftflow.slurmsubmission import Brisk, cancelling, submitting
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 STEP_PLUGIN = "snakemake_executor_plugin_slurm_jobstep"  # what runs inside of a job
@@ -79,6 +79,7 @@ def keep_slurm_jobs() -> None:
     if plugin is None or hasattr(plugin.Executor.run_job, "__wrapped__"):
         return
     answers, stopped, query = Answers(), Event(), plugin.query_job_status
+    plugin.time = Brisk()
     plugin.Executor.run_job = submitting(plugin.Executor.run_job, stopped)
     plugin.Executor.cancel_jobs = cancelling(plugin.Executor.cancel_jobs, stopped)
     plugin.query_job_status = asking(query, answers)

@@ -8,6 +8,8 @@ Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
 - A refusal that passes (the controller is restarted, the user has as many jobs as are allowed)
   is a job's failure: all of its attempts are gone within seconds, each asking for more. Here it is
   asked again until Slurm takes the job.
+- Each of two threads sleeps 5 s before it submits a job: 200 jobs take eight minutes, and each
+  stage of a chain waits. Here it is 0.2 s, so that the controller has ten jobs a second at most.
 - After Ctrl-C the threads go on, with all jobs that wait for their turn, and nobody cancels these.
   Here nothing more is submitted, and what was at that moment is cancelled.
 """
@@ -17,18 +19,32 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 from typing import Any
 
 WAIT_S = 30.0
+PAUSE_S = 0.2
 PASSING = re.compile(
     r"\w*Submit\w*Limit"  # AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit
     r"|temporarily unable|[Rr]esource temporarily unavailable"  # MaxJobCount
     r"|[Uu]nable to contact slurm controller|Communication connection failure"
     r"|Socket timed out|Connection refused|Zero Bytes were transmitted"
 )
+
+
+class Brisk:
+    """The module time, with shorter sleeps."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what time has."""
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as long as that, and ``PAUSE_S`` at most."""
+        time.sleep(min(seconds, PAUSE_S))
 
 
 class Attempt:

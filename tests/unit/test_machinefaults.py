@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ingest_fixture import DEFAULTS
 
-from sftflow import joblogs
+from sftflow import oomkills
 from sftflow.joblogs import cut_off
 from sftflow.machinefaults import machine_fault
 
@@ -204,11 +204,11 @@ def test_a_log_that_ends_without_a_word(tmp_path):
 def test_a_kill_for_lack_of_memory_is_told_as_that(tmp_path, monkeypatch):
     log, kernel = tmp_path / "log", tmp_path / "vmstat"
     log.write_text("2026-01-01 00:00:00,000 INFO sftflow: argv: --spec {}\n1 of 9 steps\n")
-    monkeypatch.setattr(joblogs, "VMSTAT", kernel)
+    monkeypatch.setattr(oomkills, "VMSTAT", kernel)
     kernel.write_text("oom_kill 3\n")
-    monkeypatch.setattr(joblogs, "oom_kills_before", joblogs.oom_kills)
+    monkeypatch.setattr(oomkills, "oom_kills_before", oomkills.oom_kills)
     assert "somebody" in cut_off([str(log)])
-    monkeypatch.setattr(joblogs, "oom_kills_before", lambda: 2)
+    monkeypatch.setattr(oomkills, "oom_kills_before", lambda: 2)
     assert "the kernel has killed for lack of memory" in cut_off([str(log)])
     kernel.unlink()
     assert "somebody" in cut_off([str(log)])

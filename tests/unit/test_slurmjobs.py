@@ -12,7 +12,7 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 import snakemake_executor_plugin_slurm_jobstep as step
 
-from sftflow import slurmjobs, slurmnotes
+from sftflow import slurmjobs, slurmnotes, slurmsubmission
 from sftflow.slurmjobs import Answers, accounting, asking, looking, telling
 
 
@@ -262,10 +262,12 @@ def test_the_installed_executor_is_mended_once(monkeypatch):
     ):
         monkeypatch.setattr(plugin, name, getattr(plugin, name))
     monkeypatch.setattr(plugin, "is_query_tool_available", plugin.is_query_tool_available)
+    monkeypatch.setattr(plugin, "time", plugin.time)
     keep_step(monkeypatch)
     slurmjobs.keep_slurm_jobs()
     mended = plugin.Executor.run_job
     slurmjobs.keep_slurm_jobs()
     assert plugin.Executor.run_job is mended
+    assert isinstance(plugin.time, slurmsubmission.Brisk)
     job = SimpleNamespace(resources={})
     assert list(plugin.Executor.get_account_arg(None, job)) == [""]  # sbatch knows it

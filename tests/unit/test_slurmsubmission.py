@@ -42,6 +42,15 @@ def test_what_a_submission_raises_is_its_jobs_failure():
     ]
 
 
+def test_a_thread_that_submits_makes_a_short_pause(monkeypatch):
+    """The executor sleeps 5 s before each job; what it asks the time for stays."""
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    brisk = slurmsubmission.Brisk()
+    brisk.sleep(5)
+    assert slept == [slurmsubmission.PAUSE_S] and brisk.time() > 0
+
+
 def test_a_submission_that_succeeds_is_left_alone():
     executor, seen = Executor(), []
     submitting(lambda _, job: seen.append(job), threading.Event())(executor, "training")

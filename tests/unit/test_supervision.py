@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from served import Supervisor, until
 
+import serve_model
 from sftflow import guardian
 from sftflow.endpoint import cause, last_lines, process_start, read_endpoint
 from sftflow.engine import engine_command, engine_environment
@@ -138,6 +140,16 @@ def test_a_server_that_ends_by_itself_is_an_error_whatever_its_status(supervise)
     assert (server["state"], server["returncode"]) == ("dead", 3)
     assert server["last_lines"] == ["fake engine up"]
     assert guardian.group_members(server["server_pid"]) == []  # its child was left, and ended
+
+
+def test_an_engine_that_was_killed_for_lack_of_memory_is_told(monkeypatch, tmp_path):
+    """vLLM's engine leaves no word in the log then, and its server ends with status 0 (seen)."""
+    server = SimpleNamespace(returncode=lambda: 0)
+    for killed in (True, False):
+        monkeypatch.setattr(serve_model, "killed_meanwhile", lambda killed=killed: killed)
+        with pytest.raises(serve_model.ServerDied) as died:
+            serve_model.check_running(server, tmp_path / "log")
+        assert ("for lack of memory" in str(died.value)) == killed
 
 
 def test_a_killed_server_is_reported_with_its_signal(supervise):
