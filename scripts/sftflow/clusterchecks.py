@@ -102,7 +102,10 @@ def partitions(config: str, launches: Sequence[tuple[int, int]]) -> list[Finding
     if any(finding.level == FAULT for finding in found):
         used = rows  # where jobs go to is not known then
     # Trainings and servers go where the GPUs are, and these ask for most.
-    largest = [row for row in used if asks_gpus and gpus_of(row)] or used
+    mapped = mapped_gpu_partitions()
+    largest = [
+        row for row in used if asks_gpus and gpus_of(row) and (mapped is None or row.name in mapped)
+    ] or used
     names = {row.name for row in largest}
     on_node = max(gpus / nodes for gpus, nodes in launches)
     found += [*limit_findings(largest), cluster_gpus(rows, used, on_node)]
@@ -118,6 +121,15 @@ def wanted_partitions() -> dict[str, str]:
         with suppress(ConfigFault, KeyError, TypeError):  # map_findings says what is wrong
             wanted |= {f"{path}: {name}": name for name in read_yaml(path)["partitions"]}
     return wanted
+
+
+def mapped_gpu_partitions() -> set[str] | None:
+    """Return the partitions to which a map sends jobs with GPUs; None without a map in order."""
+    if os.environ.get(MAP):
+        with suppress(ConfigFault, KeyError, TypeError, AttributeError):
+            entries = read_yaml(Path(os.environ[MAP]))["partitions"]
+            return {name for name, limits in entries.items() if limits.get("max_gpu")}
+    return None
 
 
 def named_partition(name: str, source: str, there: set[str]) -> Finding:

@@ -27,13 +27,7 @@ from sftflow.slurmquotas import (
 
 ACCOUNT, QOS = "SBATCH_ACCOUNT", "SBATCH_QOS"
 ENFORCED = {"limits", "safe", "all"}
-WORDS = {
-    "hours": "{:.15g} h",
-    "cores": "{:.15g} cores",
-    "mem_mb": "{:.15g} MB",
-    "gpus": "{:.15g} GPUs",
-    "nodes": "{:.15g} nodes",
-}
+WORDS = {"hours": "h", "cores": "cores", "mem_mb": "MB", "gpus": "GPUs", "nodes": "nodes"}
 
 
 def account_findings(
@@ -143,17 +137,24 @@ def finding(bound: Bound, first: Job, last: Job, others: list[str]) -> Finding |
     job = SMALLEST if bound.least else first if bound.breached(first) else last
     if not bound.breached(job) or (bound.least and bound.of == "mem_mb"):
         return None
-    unit = WORDS[bound.of] + (" x minutes" if bound.minutes else "")
     side = "least" if bound.least else "most"
     who = "the smallest job" if bound.least else "a job" if job is first else "a job's last attempt"
     said = (
-        f"{bound.place} lets a job have {unit.format(bound.value)} at {side} ({bound.limit}), but "
-        f"{who} asks for {unit.format(bound.asked(job))}: it would wait for ever"
+        f"{bound.place} lets a job have {worded(bound.value, bound)} at {side} ({bound.limit}), "
+        f"but {who} asks for {worded(bound.asked(job), bound)}: it would wait for ever"
     )
     todo = remedy(bound, job)
     if others:
         todo += f", or export {QOS}={others[0]}"
     return (warning if job is last else fault)("Slurm's limits", said, todo)
+
+
+def worded(value: float, bound: Bound) -> str:
+    """Return a number with what it counts: "1 node", "5760 core-minutes"."""
+    word = WORDS[bound.of]
+    if bound.minutes:
+        return f"{value:.15g} {word.rstrip('s')}-minutes"
+    return f"{value:.15g} {word.rstrip('s') if value == 1 else word}"
 
 
 def remedy(bound: Bound, job: Job) -> str:

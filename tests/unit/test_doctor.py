@@ -277,6 +277,19 @@ def test_a_map_with_which_jobs_find_no_partition(slurm, monkeypatch, tmp_path, t
     assert len(faults) == 1 and words in faults[0].said and "\n" not in faults[0].said
 
 
+def test_the_limits_of_the_partition_to_which_a_map_sends_gpus_count(slurm, monkeypatch, tmp_path):
+    table = tmp_path / "partitions.yaml"
+    table.write_text(
+        "partitions:\n  long: { max_runtime: 9d, max_gpu: 0 }\n"
+        "  short: { max_runtime: 6h, max_gpu: 2 }\n"
+    )
+    monkeypatch.setenv(clusterchecks.MAP, str(table))
+    both = f"long|up|4|gpu:2|{BIG}\\nshort|up|2|gpu:2|6:00:00|500000|96\\n"
+    assert [finding.said for finding in slurm(sinfo=both) if finding.level == FAULT] == [
+        "the largest time limit is 6 h, but jobs ask for 24 h"
+    ]
+
+
 def test_the_last_attempt_of_a_job_fits_too(slurm, monkeypatch):
     day = "all*|up|4|gpu:1|1-00:00:00|100000|64\n"
     late = [finding for finding in slurm(sinfo=day) if finding.level == WARNING]

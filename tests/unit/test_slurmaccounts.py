@@ -1,7 +1,7 @@
 """Limits of QOS, accounts and partitions: told if a job would wait for ever, else not.
 
-The tables are worded as sacctmgr(1) and scontrol(1) of Slurm 22.05 have them; that of a partition
-was recorded.
+The tables of accounts are worded as sacctmgr(1) of Slurm 22.05 has them; that of a partition was
+recorded.
 """
 
 from __future__ import annotations
@@ -93,16 +93,16 @@ SHORT = {"name": "normal", "maxwall": "12:00:00"}
         ),
         (
             {"qos": [{"name": "normal", "maxtresmins": "cpu=5760"}]},
-            "5760 cores x minutes",
+            "5760 core-minutes",
             "_HOURS=12",
         ),
         ({"mine": {"maxtres": "cpu=64,gres/gpu=2,node=1"}, "gpus": 4}, "2 GPUs at most", "lower"),
-        ({"mine": {"maxtres": "node=1"}, "nodes": 2}, "1 nodes at most", "launch.num_nodes"),
+        ({"mine": {"maxtres": "node=1"}, "nodes": 2}, "1 node at most", "launch.num_nodes"),
         ({"partitions": [{"mem": "48000"}]}, "48000 MB at most (MaxMemPerNode)", "=38000"),
         ({"partitions": [{"cpus": "2"}]}, "2 cores at most (MaxCPUsPerNode)", "CORES=2"),
         (
             {"qos": [{"name": "normal", "mintres": "gres/gpu=1"}]},
-            "1 GPUs at least",
+            "1 GPU at least",
             "another `qos`",
         ),
     ],
@@ -133,7 +133,7 @@ def test_the_limit_that_stands_first_holds(told):
     mine = {"maxwall": "01:00:00", "maxtres": "cpu=1"}
     long["name"] = "normal"
     assert [said.split(",")[0] for said in faults(told(qos=[long], mine=mine))] == [
-        "1 cores at most (MaxTRES)"
+        "1 core at most (MaxTRES)"
     ]
 
 
