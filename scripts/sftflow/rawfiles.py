@@ -80,7 +80,8 @@ def _expand(path: str, notes: Notes) -> list[RawFile]:
             return [RawFile(place.name, place)]
         # Path.glob takes no absolute pattern.
         found = glob.glob(path, recursive=True)  # noqa: PTH207
-        matches = sorted(match for match in found if Path(match).is_file())
+        files = [match for match in found if Path(match).is_file()]
+        matches = sorted(match for match in files if not _in_circle(Path(match)))
     except (OSError, ValueError) as error:
         raise StageError(f"{path}: {_reason(error)}") from None
     if not matches:
@@ -88,6 +89,12 @@ def _expand(path: str, notes: Notes) -> list[RawFile]:
         raise StageError(f"{path}: {kind}; correct `path` of the source")
     common = Path(os.path.commonpath([Path(m).parent for m in matches]))
     return [RawFile(Path(m).relative_to(common).as_posix(), Path(m)) for m in matches]
+
+
+def _in_circle(path: Path) -> bool:
+    """Say whether a path goes through a link to a folder above it: `**` finds all there again."""
+    links = (parent for parent in path.parents if parent.is_symlink())
+    return any(link.parent.resolve().is_relative_to(link.resolve()) for link in links)
 
 
 def _folder_files(folder: Path, notes: Notes) -> list[RawFile]:

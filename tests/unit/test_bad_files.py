@@ -72,6 +72,15 @@ def test_a_pipe_among_the_files_of_a_folder_is_not_opened(tmp_path):
     assert Digests(tmp_path / "digests.json").file(tmp_path / "pipe.jsonl") is None
 
 
+def test_a_link_to_a_folder_above_gives_no_row_twice(tmp_path):
+    (tmp_path / "data/elsewhere").mkdir(parents=True)
+    (tmp_path / "data/raw.jsonl").write_bytes(jsonl(TWO))
+    (tmp_path / "data/elsewhere/circle").symlink_to("..")
+    (tmp_path / "linked").symlink_to("data")  # a link that is no circle is followed
+    for pattern, rows in [("data/**/*.jsonl", 2), ("linked/**/*.jsonl", 2), ("**/raw.jsonl", 4)]:
+        assert len(list(read_source(spec(tmp_path / pattern), Notes()))) == rows
+
+
 def test_a_name_can_not_steer_a_terminal(tmp_path):
     name = "a\n\x1b[2J.jsonl"
     with pytest.raises(StageError, match=r"^a\\n\\x1b\[2J.jsonl: the file is empty$"):
