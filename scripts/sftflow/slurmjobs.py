@@ -15,6 +15,9 @@ Seen in snakemake-executor-plugin-slurm 2.6.1, in the process that submits:
   Where a cluster does not (PreemptMode=CANCEL), it stays so. Here it has failed, after a while.
 - Nothing says why a job waits: one that is held, or for which a partition is too short, does so for
   ever. Here Slurm's reason is told, once each.
+- It begins to look at jobs before it is set up, for which it asks Slurm: where that answers late
+  (15 s in profiles/slurm), an attribute is missing, its thread ends, and no job's end is ever seen.
+  Here nothing is asked while there are no jobs.
 - It sleeps up to three minutes between two questions, and for as long after Ctrl-C. Here up to four
   times what --seconds-between-status-checks says, and no longer than Snakemake itself runs.
 - A job's log lies in a folder named after all of its wildcards, which no file system takes if run
@@ -203,6 +206,8 @@ def looking(check: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
 
     @functools.wraps(check)
     async def counted(executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
+        if not jobs:  # perhaps the executor is not yet what it will be
+            return
         answers.run = executor.run_uuid
         async for job in check(executor, jobs):
             state = state_of(job.external_jobid, answers.states)
@@ -244,7 +249,8 @@ def telling(
 async def sleep(executor: Any) -> None:
     """Wait until jobs are to be asked about again, or the executor ends."""
     asked_s = executor.workflow.remote_execution_settings.seconds_between_status_checks
-    wait_s = min(executor.next_seconds_between_status_checks, SLOWER * asked_s)
+    wait_s = getattr(executor, "next_seconds_between_status_checks", asked_s)
+    wait_s = min(wait_s, SLOWER * asked_s)
     until = time.monotonic() + wait_s
     while executor.wait and time.monotonic() < until:
         await asyncio.sleep(1)

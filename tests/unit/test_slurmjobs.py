@@ -212,6 +212,22 @@ def keep_step(monkeypatch):
         monkeypatch.setattr(step.Executor, name, getattr(step.Executor, name))
 
 
+def test_an_executor_that_is_still_set_up_is_waited_for():
+    """Its thread looks at jobs meanwhile; if that raised, nobody would ever look at any (seen)."""
+
+    async def look():
+        settings = SimpleNamespace(seconds_between_status_checks=1)
+        half = SimpleNamespace(
+            wait=False, workflow=SimpleNamespace(remote_execution_settings=settings)
+        )
+        check = looking(plugin.Executor.check_active_jobs, Answers())
+        found = [job async for job in check(half, [])]
+        await slurmjobs.sleep(half)
+        return found
+
+    assert asyncio.run(look()) == []
+
+
 def test_what_runs_in_a_job_knows_where_slurm_is(monkeypatch):
     """The executor for the inside of a job hands srun an environment without SLURM_*."""
     keep_step(monkeypatch)
