@@ -65,6 +65,7 @@ PACKAGES = {
     "base": ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"),
     "train": ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers"),
     "deepspeed": ("deepspeed",),
+    "bitsandbytes": ("bitsandbytes",),
     "merge": ("torch", "transformers", "peft", "safetensors"),
     "losses": ("pyarrow", "torch", "transformers", "peft", "tokenizers"),
     "quantize": ("torch", "transformers", "compressed-tensors", "safetensors"),

@@ -67,7 +67,7 @@ rule train_preferences:
         mpi=run_starter,
     params:
         code=train_code,
-        packages=packages("train"),
+        packages=train_packages,
         spec=train_spec,
         memory=memory_check,
         trackers=run_trackers,

@@ -65,7 +65,7 @@ rule train_trial:
         mpi=run_starter,
     params:
         code=trial_code,
-        packages=packages("train"),
+        packages=train_packages,
         spec=trial_spec,
         places=["texts"],
         texts=trained_texts_digest,

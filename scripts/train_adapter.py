@@ -40,6 +40,7 @@ from sftflow.launching import (
 from sftflow.manifests import canonical_json, read_manifest, sha256_file
 from sftflow.modelimports import import_models
 from sftflow.modeltokenizers import load_tokenizer
+from sftflow.optimizers import bitsandbytes_asked
 from sftflow.resuming import newest_to_resume, stopped_early
 from sftflow.stage import StageError, console, run_stage, stage_parser
 from sftflow.trainrows import check_labels, check_same_tokenizer, load_rows
@@ -65,21 +66,22 @@ class Run:
 
     def __init__(self, args: Any, spec: dict[str, Any]) -> None:
         """Check all that can be checked before the model is loaded."""
-        from sftflow.training import computing_dtype, require_quantisation
+        from sftflow.training import computing_dtype, require_bitsandbytes
 
         self.args = args
         self.spec = {key: spec[key] for key in spec if key not in PLACES}
         self.texts = {name: project_path(path) for name, path in spec.get("texts", {}).items()}
         self.prompts = project_path(spec["prompts"]) if spec.get("prompts") else None
         self.best = best_of(spec["training"])
+        asked = bitsandbytes_asked(spec["method"], spec["training"])
         more = (*scoring_packages(spec["training"]), *needed_packages(spec["launch"]))
-        self.packages = (*PACKAGES, *more)
+        self.packages = (*PACKAGES, *more, *(("bitsandbytes",) if asked else ()))
         self.patience = spec["training"]["early_stopping_patience"]
         self.templated = read_manifest(args.templated / "manifest.json")
         self.tokenizer = load_tokenizer(args.model)
         self.digests = check_same_tokenizer(self.templated, args.model, self.tokenizer)
-        if spec["method"] == "qlora":
-            require_quantisation()
+        if asked:
+            require_bitsandbytes(*asked)
         self.dtype = computing_dtype(spec["training"]["dtype"])
         check_payloads(args.templated)
         self.train = load_rows(args.templated / "train.parquet")

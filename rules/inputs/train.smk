@@ -1,11 +1,11 @@
 """What trainings and merges read and rest on: input and params functions. No rules here."""
 
 import atexit
+from importlib.util import find_spec
 from itertools import islice
 
 from sftflow import searches
 from sftflow.askedmodules import asked_modules
-from sftflow.devices import quantisation_fault
 from sftflow.direction import direction
 from sftflow.launching import (
     check_devices,
@@ -14,8 +14,10 @@ from sftflow.launching import (
     needed_packages,
 )
 from sftflow.methods import OPTIONS
+from sftflow.optimizers import bitsandbytes_asked
 from sftflow.stage import StageError
 from sftflow.trackers import missing_package
+from sftflow.trainingdevices import device_fault
 
 TRAINERS = ("train_adapter", "train_preferences", "train_trial")
 SEARCHED = searches.searched_runs(CONFIG)
@@ -134,6 +136,8 @@ def train_packages(wildcards):
         groups.append("scores")
     if needed_packages(run["launch"]) and lacking_package(run["launch"]) is None:
         groups.append("deepspeed")
+    if bitsandbytes_asked(run["method"], run["training"]) and find_spec("bitsandbytes"):
+        groups.append("bitsandbytes")
     return packages(*groups)
 
 
@@ -208,11 +212,10 @@ def untrainable_here():
             )
         if fault := unlaunchable_here(CONFIG["runs"][run]["launch"]):
             return f"runs.{run}: {fault}"
-    fault = None if workflow.non_local_exec else quantisation_fault()
-    runs = [run for run in due if CONFIG["runs"][run]["method"] == "qlora"]
-    if fault is None or not runs:
-        return None
-    return f"runs.{runs[0]}.method: qlora needs {fault}, or use lora"
+        if not workflow.non_local_exec and (fault := device_fault(CONFIG["runs"][run])):
+            lacking, instead = fault
+            return f"runs.{run}.{lacking}, or use {instead}"
+    return None
 
 
 def unlaunchable_here(launch):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sftflow import plan
 from sftflow.config import load_config
 from sftflow.configfile import ConfigFault
-from sftflow.devices import gpu_count, quantisation_fault
+from sftflow.devices import gpu_count
 from sftflow.findings import Finding, fault, ok, warning
 from sftflow.launching import check_devices
 from sftflow.machinechecks import GIB, nearest, usable_memory
@@ -21,6 +21,7 @@ from sftflow.memoryfit import Device, fit, gpu_sizes
 from sftflow.modelfolders import check_source, weight_files
 from sftflow.schemes import SCHEMES
 from sftflow.stage import StageError
+from sftflow.trainingdevices import device_fault
 
 HUB_S = 5
 OFFLINE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads HF_HUB_OFFLINE
@@ -83,11 +84,10 @@ def bases(config: Mapping[str, Any], folder: Path) -> list[Finding]:
 def devices(config: Mapping[str, Any]) -> list[Finding]:
     """Say which runs and servers ask for GPUs that this machine has not."""
     gpus, found = gpu_count(), []
-    quantised = [name for name, run in config["runs"].items() if run["method"] == "qlora"]
-    if quantised and (missing := quantisation_fault()):
-        said = f"runs.{quantised[0]}: qlora needs {missing}"
-        found.append(fault("GPU", said, "use method: lora, or another machine"))
     for name, run in config["runs"].items():
+        if lacking := device_fault(run):
+            said, instead = lacking
+            found.append(fault("GPU", f"runs.{name}.{said}", f"use {instead}, or another machine"))
         try:
             check_devices(run["launch"], gpus)
         except StageError as error:

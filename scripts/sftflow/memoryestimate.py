@@ -1,6 +1,6 @@
 """How much memory a training takes at its peak, from the config alone: arithmetic, no framework.
 
-Weights, gradients and AdamW's two moments are counted (Rajbhandari et al. 2020, ZeRO,
+Weights, gradients and what the optimizer keeps are counted (Rajbhandari et al. 2020, ZeRO,
 arXiv:1910.02054, section 3.1). Activations are the tensors that autograd keeps of each operation
 of a layer, in the way of Korthikanti et al. 2022 (arXiv:2205.05198, section 4), but for RMSNorm,
 grouped queries, a gated MLP and PyTorch's attention, which keeps no scores of length x length.
@@ -18,6 +18,7 @@ from typing import Any
 from sftflow.expertmemory import expert_activations, expert_adapters, expert_copies
 from sftflow.methods import METHODS
 from sftflow.modelshape import Shape
+from sftflow.optimizermemory import moment_bytes
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # NF4 in blocks of 64 with constants quantised again: 4.127 bits (QLoRA, arXiv:2305.14314, sect. 3)
@@ -273,7 +274,7 @@ def estimated(
     return Estimate(
         weights=weight_bytes(shape, run, dtype) // part["w"],
         gradients=4 * trained // part["g"],
-        optimizer=8 * trained // part["o"],
+        optimizer=moment_bytes(shape, run, trained) // part["o"],
         activations=activations(shape, run, dtype, device, rows, length, padded),
         head=head_bytes(shape, run, dtype, device, scored),
         other=other,

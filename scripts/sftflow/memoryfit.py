@@ -1,8 +1,8 @@
 """Whether a run fits its device, as far as a config and a config.json tell; and what would fit.
 
 Nothing is loaded and no framework imported: a dry run asks here. A run is called too large only if
-weights, gradients and AdamW's moments alone are more than the device has, which no batch can
-change; where the whole estimate is more, that is a warning.
+weights, gradients and the optimizer's moments alone are more than the device has, which no batch
+can change; where the whole estimate is more, that is a warning.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 from sftflow.baseconfigs import read_config
 from sftflow.devices import gpu_count
-from sftflow.memoryestimate import Estimate, estimated
+from sftflow.memoryestimate import SHARDED, Estimate, estimated
 from sftflow.methods import METHODS
 from sftflow.modelshape import Shape, made_config, shape_of
+from sftflow.optimizers import OPTIMIZERS
 from sftflow.plan import root_base
 
 GIB = 2**30
@@ -117,8 +118,8 @@ def fit(
     if found.least > device.size:
         said = (
             f"runs.{run} can't fit: weights ({_gib(found.weights)}), gradients "
-            f"({_gib(found.gradients)}) and AdamW's moments ({_gib(found.optimizer)}) alone are "
-            f"{_gib(found.least)}, and {has}"
+            f"({_gib(found.gradients)}) and the optimizer's moments ({_gib(found.optimizer)}) "
+            f"alone are {_gib(found.least)}, and {has}"
         )
         return Fit(run, True, (said, ways))
     said = (
@@ -152,6 +153,7 @@ def smaller(run: Mapping[str, Any], kind: str, is_mixture: bool = False) -> Iter
     """
     yield _fewer_rows(run)
     yield _recomputed(run)
+    yield _coarser(run, kind)
     yield _shorter(run)
     plain = METHODS[run["method"]].plain
     for method in ("lora",) * plain + ("qlora",) * (kind == "cuda" and run["method"] != "qlora"):
@@ -185,6 +187,22 @@ def _recomputed(run: Mapping[str, Any]) -> Iterator[Way]:
     said, changed = "gradient_checkpointing: true", _changed(run, gradient_checkpointing=True)
     yield said, changed
     for more, form in _fewer_rows(changed):
+        yield f"{said}, {more}", form
+
+
+def _coarser(run: Mapping[str, Any], kind: str) -> Iterator[Way]:
+    """Yield the run with moments of 8 bits, then with activations made again, too.
+
+    Only where they weigh: an adapter has few.
+    """
+    optim, launch = OPTIMIZERS[run["training"]["optim"]], run["launch"]
+    sharded = launch["num_processes"] > 1 and launch["strategy"] in SHARDED
+    small = optim.bitsandbytes or optim.factored or not METHODS[run["method"]].plain
+    if kind != "cuda" or sharded or small:
+        return
+    said, changed = "optim: adamw_8bit", _changed(run, optim="adamw_8bit")
+    yield said, changed
+    for more, form in _recomputed(changed):
         yield f"{said}, {more}", form
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sftflow.launching import SHARDED
 from sftflow.methods import METHODS, MUTATING, OPTIONS
+from sftflow.optimizers import OPTIMIZERS
 
 # What people call a method that is an option of another one here, or a scheme of runs.*.quantize.
 OTHER_NAMES = {
@@ -19,6 +20,12 @@ OTHER_NAMES = {
     "fp8": "; FP8 with scales per token is fp8_dynamic",
     "gptq": "; GPTQ and AWQ are not offered, w4a16 rounds to nearest",
     "awq": "; GPTQ and AWQ are not offered, w4a16 rounds to nearest",
+    "adamw": "; AdamW is adamw_torch_fused",
+    "adamw_hf": "; AdamW is adamw_torch_fused",
+    "adamw_bnb_8bit": "; AdamW with moments of 8 bits is adamw_8bit",
+    "paged_adamw": "; AdamW with paged moments is paged_adamw_32bit",
+    "lion": "; Lion is lion_32bit",
+    "paged_lion": "; Lion with paged moments is paged_lion_32bit",
 }
 
 
@@ -204,6 +211,12 @@ def _sharded_faults(run: dict) -> Iterator[str]:
         if METHODS[method].own_state or moved or method == "qlora":
             what = f"lora.init {run['lora']['init']}" if moved else f"method {method}"
             yield f"launch.strategy: {strategy} does not work with {what}; use ddp"
+        if not OPTIMIZERS[training["optim"]].sharded:
+            known = " and ".join(name for name, kind in OPTIMIZERS.items() if kind.sharded)
+            yield (
+                f"training.optim: launch.strategy {strategy} works with {known}, not "
+                f"{training['optim']}; use one of them, or ddp"
+            )
         for key in ("layerwise_lr_decay", "average_checkpoints", "ewc", "eval_generation"):
             if training[key] is not None:
                 yield f"launch.strategy: {strategy} does not work with training.{key}; use ddp"

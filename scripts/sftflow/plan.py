@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from sftflow.manifests import sha256_json
+from sftflow.optimizers import DEFAULT as ADAMW
 
 # What is measured of a run beside its merged model is called {run}+{form}: adapter, or a scheme of
 # quantisation. No name in a config has a plus.
@@ -283,7 +284,7 @@ def model_keys(config: dict, model: str) -> list[str]:
 
 def shaping_settings(training: dict) -> dict:
     """Return what shapes a training: no tracker does, and what is off is left out."""
-    off = {"eval_generation": None, "metric_for_best_model": "loss"}
+    off = {"eval_generation": None, "metric_for_best_model": "loss", "optim": ADAMW}
     return {
         key: value
         for key, value in training.items()

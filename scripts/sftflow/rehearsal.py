@@ -1,10 +1,10 @@
 """The dearest moments of a training first: what does not fit is told before the first step.
 
-With AdamW's moments there and, where batches are accumulated, the gradients of an earlier one, the
-batch of the most tokens goes forward and backward, the longest validation batch forward, and a
-checkpoint is written and removed. Then everything is as if that had not been: weights, moments,
-gradients, random numbers and counters, to the bit. Weights need no copy for that: the step that
-makes the moments is one of gradient 0 at rate 0, and w * 1 - 0 is w.
+With the optimizer's moments there and, where batches are accumulated, the gradients of an earlier
+one, the batch of the most tokens goes forward and backward, the longest validation batch forward,
+and a checkpoint is written and removed. Then everything is as if that had not been: weights,
+moments, gradients, random numbers and counters, to the bit. Weights need no copy for that: the
+step that makes the moments is one of gradient 0 at rate 0 without decay, and w * 1 - 0 is w.
 
 Imported only where a training runs, because it needs torch.
 """
@@ -31,6 +31,7 @@ from sftflow.roworder import batches, longest_batch
 from sftflow.stage import StageError, console
 
 SAVED = "rehearsal"  # a folder beside the checkpoints, there for a moment
+STEPPING = ("lr", "weight_decay")  # what of a parameter group moves weights without a gradient
 
 
 @contextmanager
@@ -71,12 +72,12 @@ def moments_of_zero(optimizer: Any, with_gradients: bool) -> Iterator[None]:
             weight.grad = torch.zeros_like(weight)
     loaded = bool(inner.state)
     if not loaded:
-        rates = [group["lr"] for group in inner.param_groups]
+        before = [{key: group[key] for key in STEPPING} for group in inner.param_groups]
         for group in inner.param_groups:
-            group["lr"] = 0.0
+            group.update(dict.fromkeys(STEPPING, 0.0))
         inner.step()
-        for group, rate in zip(inner.param_groups, rates, strict=True):
-            group["lr"] = rate
+        for group, kept in zip(inner.param_groups, before, strict=True):
+            group.update(kept)
     if not with_gradients:
         inner.zero_grad(set_to_none=True)
     yield
@@ -147,7 +148,7 @@ class Rehearsal(TrainerCallback):
         order = batches(trainer._get_train_sampler(), trainer._step_rows(), size, state.max_steps)
         rows, tokens = longest_batch(order, trainer.train_dataset["length"], packed)
         self.longest = {"rows": len(rows), "tokens": tokens}
-        self.doing = "AdamW's moments"
+        self.doing = "the optimizer's moments"
         with moments_of_zero(trainer.optimizer, args.gradient_accumulation_steps > 1):
             self.doing = f"the longest batch ({len(rows)} rows, {tokens:,} tokens with padding)"
             self._forward_and_backward(self._batch(trainer.train_dataset, rows))

@@ -65,19 +65,19 @@ def computing_dtype(wanted: str) -> str:
     return wanted
 
 
-def require_quantisation() -> None:
-    """Raise StageError unless 4-bit weights can be loaded here."""
+def require_bitsandbytes(asking: str, instead: str) -> None:
+    """Raise StageError unless bitsandbytes runs here; a setting asks for it, another would not."""
     import importlib.util
 
     import torch
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise StageError(
-            "method qlora needs bitsandbytes, which is not installed; install the GPU "
-            "environment or use method: lora"
+            f"{asking} needs bitsandbytes, which is not installed; install the GPU environment "
+            f"or use {instead}"
         )
     if not torch.cuda.is_available():
-        raise StageError("method qlora needs a CUDA GPU and there is none; use method: lora")
+        raise StageError(f"{asking} needs a CUDA GPU and there is none; use {instead}")
 
 
 def start_model(folder: Path, method: str, dtype: str):
@@ -140,6 +140,7 @@ def shared_settings(
     checkpointing, packed = training["gradient_checkpointing"], training["batching"] == "packed"
     same = ("learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "seed")
     same += ("per_device_train_batch_size", "gradient_accumulation_steps")
+    same += ("optim",) if "optim" in training else ()  # AdamW, fused, is TRL's as well as ours
     return dict(
         output_dir=str(folder),
         max_steps=plan.steps,

@@ -28,8 +28,8 @@ VARIANTS = {
 EWC = {"text": "general", "lambda": 1.0, "samples": 8}
 TRAINING = {  # beside it, so that a resume is tested with these too
     "three-in-one": {"neftune_noise_alpha": 5.0, "batching": "packed"},
-    "full": {"layerwise_lr_decay": 0.7, "ewc": EWC},
-    "last_n_layers": {"average_checkpoints": 3},
+    "full": {"layerwise_lr_decay": 0.7, "ewc": EWC, "optim": "adafactor"},
+    "last_n_layers": {"average_checkpoints": 3, "optim": "adamw_torch"},
 }
 OTHERS = [name for name in METHODS if name not in ("lora", "qlora")]
 

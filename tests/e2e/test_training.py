@@ -123,7 +123,7 @@ def test_faults_end_with_a_sentence(folder, tmp_path):
     said = toy.train(folder, 1, run="f", lora__target_modules=["q_proj", "qq_proj"])
     assert "'qq_proj' matches nothing in tiny; it has down_proj" in said
     said = toy.train(folder, 1, run="f", method="qlora")
-    assert "method qlora needs" in said
+    assert "method: qlora needs" in said
     other = folder / "results/models/other"
     shutil.copytree(folder / "results/models/tiny", other)
     text = (other / "tokenizer.json").read_text()

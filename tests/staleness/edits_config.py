@@ -49,6 +49,7 @@ SAME = [
         "a default of a run written out",
         lambda p: (
             set_key("runs", "s", "training", "seed", to=0)(p),
+            set_key("runs", "s", "training", "optim", to="adamw_torch_fused")(p),
             set_key("runs", "s", "reasoning", to="train")(p),
             set_key("runs", "s", "check_memory", to=False)(p),  # no default; shapes no result
             set_key("bases", "t", "chat_template_kwargs", to={})(p),

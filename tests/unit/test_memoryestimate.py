@@ -198,6 +198,63 @@ def test_full_training_in_float32_has_sixteen_bytes_a_parameter():
     assert found.weights == found.gradients == 4 * PARAMETERS
 
 
+MOMENTS = {
+    # bytes of each number: two of 4 bytes, one, or of 8 bits with 4 bytes for each 256
+    "adamw_torch": 8,
+    "lion_32bit": 4,
+    "lion_8bit": 1 + 4 / 256,
+    "adamw_8bit": 2 * (1 + 4 / 256),
+    "paged_adamw_32bit": 0,  # at worst they are in the machine's memory
+    "adafactor": 4 * (1 / 2 + 1 / 32),  # matrices of 2 x 32: a sum for each row and column
+}
+
+
+@pytest.mark.parametrize("optim", MOMENTS)
+def test_an_optimizer_keeps_what_it_keeps(optim):
+    one = run(training={"optim": optim}, lora={"r": 2, "target_modules": ["q_proj"]})
+    trained = 2 * 2 * (32 + 32)
+    found = estimated(SHAPE, one, "float32", "cuda")
+    assert found.optimizer == int(MOMENTS[optim] * trained)
+    assert found.gradients == 4 * trained
+
+
+def test_embeddings_keep_moments_of_32_bits():
+    found = estimated(SHAPE, run("full", {"optim": "lion_8bit"}), "float32", "cuda")
+    inside, embeddings = PARAMETERS - 100 * 32, 100 * 32
+    assert found.optimizer == int(inside * (1 + 4 / 256) + 4 * embeddings)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "ia3", "prompt"])
+def test_what_adafactor_keeps_is_what_is_estimated(method):
+    """Of the very model; biases and norms, which are no matrices, are more than is said of them."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers.optimization import Adafactor
+
+    from sftflow.adapting import prepare
+
+    model = Qwen2ForCausalLM(Qwen2Config(**CONFIG))
+    one = run(method, {"optim": "adafactor"})
+    adapter = prepare(model, one, "b", 2, "")
+    if adapter is not None:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, adapter)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for weight in trained:
+        weight.grad = torch.ones_like(weight)
+    optimizer = Adafactor(trained, lr=1e-3, scale_parameter=False, relative_step=False)
+    optimizer.step()
+    kept = sum(
+        4 * value.numel()
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    )
+    estimate = estimated(SHAPE, one, "float32", "cpu").optimizer
+    assert estimate == pytest.approx(kept, rel=0.35)
+
+
 def test_frozen_weights_have_the_precision_of_the_run_and_adapters_float32():
     one = run(lora={"r": 2, "target_modules": ["q_proj"]})
     trained = 2 * 2 * (32 + 32)  # layers x r x (in + out)

@@ -50,14 +50,25 @@ def test_full_training_of_7b_cannot_fit_80_gib_and_is_told_so(seven):
     found = fit(config(seven, run("full"), path="model"), "r", gpu(80))
     assert found.sure
     # 6.74e9 parameters x (4 + 2 of autocast, 4, 8) bytes: 37.7 + 25.1 + 50.2 GiB
-    assert "weights (37.7 GiB), gradients (25.1 GiB) and AdamW's moments (50.2 GiB)" in (
+    assert "weights (37.7 GiB), gradients (25.1 GiB) and the optimizer's moments (50.2 GiB)" in (
         found.sentence
     )
     assert (
         "alone are 113.0 GiB, and the GPU has 80.0 GiB; what would fit: "
-        "method: lora, gradient_checkpointing: true ("
+        "optim: adamw_8bit, gradient_checkpointing: true, per_device_train_batch_size: 2 with "
     ) in found.sentence
-    assert "batch_size" not in found.sentence  # no batch would
+    assert "; method: lora, gradient_checkpointing: true (" in found.sentence
+    assert ": per_device_train_batch_size" not in found.sentence  # no batch alone would
+
+
+def test_moments_of_8_bits_are_named_where_they_make_it_fit(seven):
+    """13.5 GiB instead of 50.2, the embeddings' (32,000 x 4,096) in 32 bits."""
+    shape, eight = shape_of(SEVEN), run("full", {"optim": "adamw_8bit"})
+    assert expected(shape, eight, "cuda").optimizer / GIB == pytest.approx(13.5, abs=0.05)
+    said = "optim: adamw_8bit, gradient_checkpointing: true"
+    assert said in what_fits(shape, run("full"), gpu(90))
+    assert said not in what_fits(shape, eight, gpu(90))
+    assert "adamw_8bit" not in what_fits(shape, run("full"), Device("cpu", 90 * GIB, "here"))
 
 
 def test_a_batch_that_may_not_fit_is_a_warning_with_what_would(seven):

@@ -66,19 +66,26 @@ def test_everything_is_as_if_it_had_not_been(tmp_path, training):
 def test_moments_are_made_without_a_trace():
     """Minus zero too stays what it is, and what the rate was."""
     import torch
+    from transformers.optimization import Adafactor
 
     from sftflow.rehearsal import moments_of_zero
 
-    weight = torch.nn.Parameter(torch.tensor([-0.0, 0.0, 1e-30, -3.5]))
+    weight = torch.nn.Parameter(torch.tensor([[-0.0, 0.0, 1e-30, -3.5]]))
     before = weight.detach().clone().view(torch.int32)
-    for fused in (False, True):
-        optimizer = torch.optim.AdamW([weight], lr=0.3, weight_decay=0.1, fused=fused)
+    fixed = {"scale_parameter": False, "relative_step": False}
+    for kind, options, kept in (
+        (torch.optim.AdamW, {"fused": False}, {"step", "exp_avg", "exp_avg_sq"}),
+        (torch.optim.AdamW, {"fused": True}, {"step", "exp_avg", "exp_avg_sq"}),
+        (Adafactor, fixed, {"step", "exp_avg_sq_row", "exp_avg_sq_col", "RMS"}),
+    ):
+        optimizer = kind([weight], lr=0.3, weight_decay=0.1, **options)
         with moments_of_zero(optimizer, with_gradients=False):
-            assert set(optimizer.state[weight]) == {"step", "exp_avg", "exp_avg_sq"}
+            assert set(optimizer.state[weight]) == kept
             assert weight.grad is None
         assert torch.equal(weight.detach().view(torch.int32), before)
         assert not optimizer.state
-        assert optimizer.param_groups[0]["lr"] == 0.3
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["weight_decay"]) == (0.3, 0.1)
 
 
 def test_moments_that_were_loaded_stay():

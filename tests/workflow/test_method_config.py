@@ -147,6 +147,15 @@ BROKEN = {
         run(training={"average_checkpoints": 3, "early_stopping_patience": 2}),
         "training.average_checkpoints: stands beside early_stopping_patience",
     ),
+    "an optimizer by another name": (
+        run(training={"optim": "adamw_bnb_8bit"}),
+        "'adamw_bnb_8bit' is not known; AdamW with moments of 8 bits is adamw_8bit",
+    ),
+    "an optimizer of whole weights in shards": (
+        run(training={"optim": "adafactor"}, launch=FSDP),
+        "training.optim: launch.strategy fsdp works with adamw_torch_fused and adamw_torch, not "
+        "adafactor; use one of them, or ddp",
+    ),
     "mean of shards": (
         run(launch=FSDP, training={"average_checkpoints": 3}),
         "launch.strategy: fsdp does not work with training.average_checkpoints; use ddp",
