@@ -41,6 +41,7 @@ SHARDED = ("fsdp", "deepspeed2", "deepspeed3")
 ON_NODE = f'exec "$0" -m {LAUNCHER} --machine_rank="$SLURM_PROCID" "$@"'
 SHOWN = re.compile(r"^\[\w+\] (.*)$")  # how stage.Console marks its lines
 FAULT = re.compile(r" ERROR sftflow: (.*)$")
+KILLED = re.compile(r"failed \(exitcode: -(\d+)\)")  # torch's word on the first that ended so
 TAKEN = re.compile(r"EADDRINUSE|another process is utilizing it")  # torch's words, accelerate's
 
 
@@ -181,6 +182,12 @@ def run_launched(command: Sequence[str], on_cpu: bool) -> None:
             fault = (
                 "the port at which the processes were to meet was taken by another program in "
                 "the moment before; start the workflow again"
+            )
+        elif (killed := KILLED.search(line)) and not fault:
+            fault = (
+                f"a training process was ended by {signal.Signals(int(killed.group(1))).name}: by "
+                "somebody, or because the machine was out of memory; see the log and dmesg; the "
+                "next start goes on from the last checkpoint"
             )
     code = child.wait()
     if code:

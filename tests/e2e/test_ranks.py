@@ -146,7 +146,7 @@ def test_a_sharded_training_does_what_one_process_does(folder, full, strategy):
     agree(full, run)
     _, info = AutoModelForCausalLM.from_pretrained(run / "adapter", output_loading_info=True)
     assert not any(info.values())
-    killed(folder, f"killed-{strategy}", strategy, signal.SIGKILL, slice(None), **FULL)
+    killed(folder, f"killed-{strategy}", strategy, signal.SIGKILL, slice(1, 2), **FULL)
     again = together(folder, f"killed-{strategy}", strategy, **FULL)
     assert toy.sums(folder, again.name) == toy.sums(folder, name)
 
@@ -183,22 +183,23 @@ def test_a_loss_that_is_no_number_in_one_process_is_told_with_its_rows(folder):
     assert "the loss is nan at step 2" in told and any(row in told for row in rows)
 
 
-FAILS = """
-import os, sys, time
+KILLED = """
+import os, time
 if os.environ["RANK"] == "1":
-    sys.exit("10:00:00 ERROR sftflow: the rows are wrong")
+    os.kill(os.getpid(), 9)
 time.sleep(600)
 """
 
 
-def test_a_process_that_fails_ends_the_others_and_is_told(tmp_path, monkeypatch):
+def test_a_process_that_is_killed_ends_the_others_and_is_told(tmp_path, monkeypatch):
+    """In the words of torch's launcher, whom nobody else hears."""
     import psutil
 
-    script = tmp_path / "fails.py"
-    script.write_text(FAILS)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     launch = {"num_processes": RANKS, "strategy": "ddp"}
-    with pytest.raises(StageError, match=r"^the rows are wrong$"):
+    with pytest.raises(StageError, match="a training process was ended by SIGKILL"):
         run_launched(launch_command(launch, [str(script)], "float32", 1), on_cpu=True)
     running = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
     assert not any(str(script) in line for line in running)

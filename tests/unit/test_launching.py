@@ -81,4 +81,7 @@ def test_a_fault_in_a_process_is_told_in_its_own_words():
     code = "print('server socket failed, name: EADDRINUSE'); raise SystemExit(1)"
     with pytest.raises(StageError, match="the port at which the processes were to meet was taken"):
         run_launched([sys.executable, "-c", code], on_cpu=True)
+    code = "print('ERROR failed (exitcode: -9) local_rank: 1 (pid: 7)'); raise SystemExit(1)"
+    with pytest.raises(StageError, match="a training process was ended by SIGKILL: by somebody"):
+        run_launched([sys.executable, "-c", code], on_cpu=True)
     run_launched([sys.executable, "-c", "pass"], on_cpu=True)
