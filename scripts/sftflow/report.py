@@ -38,7 +38,7 @@ from sftflow.memorysection import kept_memory, memory_told
 from sftflow.opinionpage import judge_findings, opinion_section
 from sftflow.pagepolicy import policy
 from sftflow.pagetemplates import TEMPLATES, breakable, page_templates
-from sftflow.preferencereport import preference_section
+from sftflow.preferencereport import preference_findings, preference_section
 from sftflow.searchsection import search_section
 from sftflow.seenquestions import with_questions
 from sftflow.stage import StageError
@@ -108,6 +108,7 @@ def page(results: Path, spec: Mapping[str, Any], summary: Sequence[Measurement])
         one["defects"] = [(d.text, *gatesection.stopped_by(d, rules)) for d in one["defects"]]
         one["findings"] += judge_findings(results, spec, one["model"])
         one["findings"] += in_context_findings(in_context, one["model"])
+        one["findings"] += preference_findings(preferences, spec["models"], one["model"])
     context = {
         "title": spec["title"],
         **screen,
