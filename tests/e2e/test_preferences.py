@@ -230,16 +230,13 @@ def test_a_policy_that_is_not_its_reference_is_stopped(folder, monkeypatch):
 
     from sftflow import training
 
-    def start_model(*args, start_model=training.start_model):
+    def reference(*args, start_model=training.start_model):
         model = start_model(*args)
-        if start_model.calls:  # the reference
-            with torch.no_grad():
-                model.model.norm.weight.mul_(3.0)
-        start_model.calls = True
+        with torch.no_grad():
+            model.model.norm.weight.mul_(3.0)
         return model
 
-    training.start_model.calls = False
-    monkeypatch.setattr(training, "start_model", start_model)
+    monkeypatch.setattr(training, "start_model", reference)  # runtrainer loads the policy
     with pytest.raises(StageError, match="policy and reference are the same model: they are not"):
         train("other", method="full")
 

@@ -43,7 +43,7 @@ def model(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "NOTICE_S", 1.0)
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "SHA256SUMS").write_text("1  config.json\n")
+    (folder / "SHA256SUMS").write_text("1  model.safetensors\n")
     return folder
 
 
@@ -108,7 +108,7 @@ def test_two_states_of_a_base_share_no_reply(server, model, tmp_path):
     path = seeds(tmp_path, ("say a", "x"), ("say b", "x"))
     made(model, path)
     once = known_replies()
-    (model / "SHA256SUMS").write_text("2  config.json\n")
+    (model / "SHA256SUMS").write_text("2  model.safetensors\n")
     made(model, path)
     assert len(known_replies()) == 2 * len(once) == 4
 
@@ -181,7 +181,7 @@ def test_a_base_judges_and_the_cache_needs_no_server(server, model, tmp_path, mo
     (model / "server.json").unlink(missing_ok=True)
     again = judged(model, tmp_path, "5", "2", "LONG", "nothing", on_unreadable="reject")
     assert again[:2] == first[:2] and again[2].counts() == books.counts()
-    (model / "SHA256SUMS").write_text("2  config.json\n")  # another judge: it must be asked
+    (model / "SHA256SUMS").write_text("2  model.safetensors\n")  # another judge: it must be asked
     with pytest.raises(StageError, match="is not the file of a running server"):
         judged(model, tmp_path, "5")
 
