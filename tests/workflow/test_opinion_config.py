@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
-from broken_config import assert_one_fault, load
+from broken_config import ENDPOINT, GOOD, assert_one_fault, load
 from dryruns import jobs_and_groups, project, snakemake
-from test_config import ENDPOINT, GOOD
 
 PROMPT = (
     "{% block system %}{% endblock %}{% block user %}{{ question }} {{ answer_a }} {{ answer_b }}"
