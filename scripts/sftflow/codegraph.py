@@ -17,6 +17,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -35,8 +36,21 @@ RULES = [sha256_file(place) for place in (*map(inspect.getfile, (meaning, that_r
 MEMORY = f"{sys.version_info[:2]} {' '.join(RULES)}"
 
 
+_parsing = threading.Lock()
+
+
+def parsed(source: str | bytes) -> ast.Module:
+    """Return a module's syntax tree, whatever other threads do.
+
+    CPython 3.11 counts how deep it is in a tree for all threads together, and two that parse at
+    once end in a SystemError (python/cpython#106905): users of a server end in threads.
+    """
+    with _parsing:
+        return ast.parse(source)
+
+
 # The digest of a module that does nothing, whatever it says of itself.
-NOTHING = hashlib.sha256(meaning(ast.parse("")).encode()).hexdigest()
+NOTHING = hashlib.sha256(meaning(parsed("")).encode()).hexdigest()
 
 
 @cache
@@ -86,7 +100,7 @@ def _from_tree(source: bytes) -> list:
     key = hashlib.sha256(source).hexdigest()
     _used.add(key)
     if key not in _said:
-        tree = ast.parse(source)
+        tree = parsed(source)
         names: set[str] = set()
         texts: set[str] = set()
         for node in that_run(tree):
@@ -241,7 +255,7 @@ def _definitions(path: Path) -> dict[str, str]:
         return {"": _data_digest(path)[:8]}
     rest: list[str] = []
     found: dict[str, str] = {}
-    todo = [("", node) for node in bare(ast.parse(path.read_text(encoding="utf-8"))).body]
+    todo = [("", node) for node in bare(parsed(path.read_text(encoding="utf-8"))).body]
     while todo:
         above, node = todo.pop(0)
         if isinstance(node, ast.ClassDef):

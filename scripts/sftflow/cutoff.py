@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -51,6 +52,7 @@ class Judgement:
         self.looked_at: set = set()
         self.begun: dict[Any, dict[str, Any]] = {}  # params at the start of a job
         self.ended: dict[Any, dict[str, Any]] = {}  # these, as they were still so at its end
+        self._recording = threading.Lock()
 
     def basis(self, job: Any) -> Basis:
         """Return what the result of a job rests on by the plan.
@@ -100,7 +102,11 @@ class Judgement:
             self.begun[job] = found
 
     def record(self, job: Any) -> None:
-        """Write down what a job that has just run was made from."""
+        """Write down what a job that has just run was made from; one job at a time."""
+        with self._recording:  # users of a server end in threads of their own
+            self._record(job)
+
+    def _record(self, job: Any) -> None:
         outputs = [str(path) for path in job.output]
         planned = self.basis(job)
         if job not in self.ended:  # one that asked a server is recorded again with its group

@@ -193,3 +193,27 @@ def test_what_only_some_trainings_use_makes_no_other_stale():
     for stage in ("train_adapter", "train_preferences", "train_trial"):
         assert not {"scoring", "trackers", *asked} & below(f"{stage}.py")
     assert {"scoring", "continuations", "promptrows"} <= below("sftflow/evalgeneration.py")
+
+
+def test_threads_parse_at_the_same_time():
+    """Garbage collection lets other threads run in the middle of a tree."""
+    import gc
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sftflow.codegraph import SCRIPTS, parsed
+
+    sources = [path.read_text() for path in sorted((SCRIPTS / "sftflow").glob("*.py"))[:60]]
+    threshold = gc.get_threshold()
+
+    def give_way(_phase, _info):
+        time.sleep(0)
+
+    gc.callbacks.append(give_way)
+    gc.set_threshold(100)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(parsed, sources))) == len(sources)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(give_way)
